@@ -1,0 +1,156 @@
+"""Log-probabilities of tokens, computed without keeping all logits.
+
+With V = 50,257 the fp32 logits of a rollout are the largest array of the whole
+program. Time is therefore cut into chunks: one chunk of logits exists at a
+time, and the backward pass computes it again rather than storing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, ScalarLike
+
+from instructgpt_jax.types import Mean
+
+
+def scale_logits(
+  logits: Float[Array, '*B V'], temperature: ScalarLike
+) -> Float[Array, '*B V']:
+  """Returns logits / temperature in fp32.
+
+  The only place where a temperature is applied: sampler, old, new and
+  reference log-probabilities all pass here, so they cannot disagree.
+
+  Raises:
+    ValueError: the temperature is a Python number and not above 0.
+  """
+  if isinstance(temperature, (int, float)) and not temperature > 0:
+    raise ValueError(
+      f'temperature must be above 0, got {temperature}; for the most likely '
+      'token use greedy() instead.'
+    )
+  return logits.astype(jnp.float32) / temperature
+
+
+def token_logp(
+  hidden: Float[Array, 'B T D'],
+  unembed: Float[Array, 'D V'],
+  targets: Int[Array, 'B T'],
+  *,
+  temperature: ScalarLike = 1.0,
+  chunk: int | None = None,
+) -> Float[Array, 'B T']:
+  """Returns log p(target) of every position in fp32.
+
+  log softmax(hidden @ unembed / temperature)[target]. The product is taken in
+  the dtype of `hidden` and accumulated in fp32. With `chunk`, fp32 logits
+  never exceed [B, chunk, V]; T need not be a multiple of it.
+  """
+
+  def logp(logits: Array, target: Array) -> Array:
+    return _pick(logits, target) - jax.nn.logsumexp(logits, axis=-1)
+
+  return _over_time(
+    logp, hidden, unembed, targets, temperature=temperature, chunk=chunk
+  )
+
+
+def token_logp_entropy(
+  hidden: Float[Array, 'B T D'],
+  unembed: Float[Array, 'D V'],
+  targets: Int[Array, 'B T'],
+  *,
+  temperature: ScalarLike = 1.0,
+  chunk: int | None = None,
+) -> tuple[Float[Array, 'B T'], Float[Array, 'B T']]:
+  """Returns `token_logp` and the entropy in nats of the same distributions.
+
+  The entropy -sum_v p_v log p_v is a metric: no gradient flows through it.
+  """
+
+  def both(logits: Array, target: Array) -> tuple[Array, Array]:
+    logp = _pick(logits, target) - jax.nn.logsumexp(logits, axis=-1)
+    frozen = jax.nn.log_softmax(jax.lax.stop_gradient(logits))
+    return logp, -(jnp.exp(frozen) * frozen).sum(axis=-1)
+
+  return _over_time(
+    both, hidden, unembed, targets, temperature=temperature, chunk=chunk
+  )
+
+
+def next_token_loss(
+  hidden: Float[Array, 'B L D'],
+  unembed: Float[Array, 'D V'],
+  tokens: Int[Array, 'B L'],
+  loss_mask: Bool[Array, 'B L'],
+  *,
+  chunk: int | None = None,
+) -> Mean:
+  """Returns the mean of -log p(tokens[t + 1] | hidden[t]) over learned tokens.
+
+  `loss_mask[t]` says that tokens[t] is a target. In packed rows the first
+  token of a segment would be predicted from the end of the previous one: the
+  data side sets its mask to False, nothing is checked here. The first token
+  of a row has no predecessor and never counts.
+  """
+  # Targets move left instead of cutting `hidden`: L stays a multiple of chunk.
+  targets = jnp.roll(tokens, -1, axis=1)
+  learned = jnp.roll(loss_mask, -1, axis=1).at[:, -1].set(False)
+  # Under 0 weight a NaN in hidden would still reach the gradient of unembed.
+  hidden = jnp.where(learned[..., None], hidden, 0)
+  return Mean.of(-token_logp(hidden, unembed, targets, chunk=chunk), learned)
+
+
+def _pick(logits: Array, targets: Array) -> Array:
+  """Returns logits at the targets; a sum, so a sharded V needs no gather."""
+  vocabulary = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+  hit = vocabulary == targets[..., None]
+  return jnp.where(hit, logits, 0.0).sum(axis=-1)
+
+
+def _over_time(
+  fn: Callable[[Array, Array], Any],
+  hidden: Array,
+  unembed: Array,
+  targets: Array,
+  *,
+  temperature: ScalarLike,
+  chunk: int | None,
+) -> Any:
+  """Returns fn(logits, targets) computed for `chunk` positions at a time."""
+  if chunk is not None and chunk < 1:
+    raise ValueError(f'chunk must be at least 1 or None, got {chunk}.')
+  # In fp32 outside the loop, so that its gradient is summed over chunks in
+  # fp32 even when the product is taken in bf16.
+  unembed = unembed.astype(jnp.float32)
+
+  def part(xs: tuple[Array, Array]) -> Any:
+    h, target = xs
+    logits = jnp.einsum(
+      'btd,dv->btv',
+      h,
+      unembed.astype(h.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    return fn(scale_logits(logits, temperature), target)
+
+  batch, length = targets.shape
+  if chunk is None or chunk >= length:
+    return part((hidden, targets))
+  count = -(-length // chunk)
+
+  def split(x: Array) -> Array:
+    pads = [(0, 0), (0, count * chunk - length)] + [(0, 0)] * (x.ndim - 2)
+    x = jnp.pad(x, pads).reshape(batch, count, chunk, *x.shape[2:])
+    return x.swapaxes(0, 1)
+
+  def join(x: Array) -> Array:
+    return x.swapaxes(0, 1).reshape(batch, count * chunk)[:, :length]
+
+  # A scan already keeps the two passes apart: no barrier against CSE needed.
+  part = jax.checkpoint(part, prevent_cse=False)
+  return jax.tree.map(join, jax.lax.map(part, (split(hidden), split(targets))))
