@@ -69,6 +69,14 @@ class TokenBatch:
 
 
 @flax.struct.dataclass
+class SftBatch:
+  """Rows to learn from, and rows of pre-training text mixed in (or None)."""
+
+  rows: TokenBatch
+  pretrain: TokenBatch | None
+
+
+@flax.struct.dataclass
 class Comparisons:
   """K ranked completions of each prompt, prompt included, right-padded."""
 
@@ -118,6 +126,14 @@ class Experience:
   rewards: Float[Array, 'B R']
   advantages: Float[Array, 'B R']
   returns: Float[Array, 'B R']
+
+
+@flax.struct.dataclass
+class PpoBatch:
+  """What one PPO iteration consumes: prompts, and text for the ptx term."""
+
+  prompts: Prompts
+  pretrain: TokenBatch | None
 
 
 @flax.struct.dataclass

@@ -1,0 +1,14 @@
+"""InstructGPT: SFT, comparisons, K-wise reward model, PPO-ptx, report.
+
+  python -m instructgpt_jax.main --config=configs/ppo_ptx.py
+
+Presets: none is the embedded world (minutes on two CPU cores), :smoke runs
+every stage in under two minutes, :jsonl reads your own files, and :1.3b, :6b,
+:175b hold the paper's numbers.
+"""
+
+from configs import common
+
+
+def get_config(preset: str = ''):
+  return common.preset(preset)

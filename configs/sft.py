@@ -1,0 +1,32 @@
+"""Supervised fine-tuning alone.
+
+  python -m instructgpt_jax.main --config=configs/sft.py
+
+No argument: the paper's SFT baseline recipe (16 epochs, residual dropout 0.2,
+cosine to 10%, no warmup; C.1) in the embedded world. :ppo_init is the second
+initialisation of the paper, from which PPO starts: 2 epochs with 10% of
+pre-training text mixed in (C.3). A size after it (:1.3b, :ppo_init,6b) takes
+the paper's model and learning rates and your files.
+"""
+
+from configs import common
+
+
+def get_config(argument: str = ''):
+  parts = [part for part in argument.split(',') if part]
+  init = 'ppo_init' in parts
+  sizes = [part for part in parts if part != 'ppo_init']
+  size = sizes[0] if sizes else ''
+  config = common.preset(size)
+  config.name = 'sft'
+  config.stages = tuple(
+    stage for stage in config.stages if stage in ('pretrain', 'sft')
+  )
+  if not init:
+    config.sft.epochs = 16  # C.1
+    config.sft.dropout = 0.2  # C.1
+    config.sft.pretrain_rows = 0
+    config.sft.pretrain_coef = 0.0
+    if size in common.PAPER:
+      config.sft.optimizer.peak = common.PAPER[size][3]
+  return config

@@ -1,0 +1,359 @@
+"""PPO-ptx: experience from a rollout, then minibatch updates under one scan."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from instructgpt_jax.algos import advantages as advantages_lib
+from instructgpt_jax.algos import kl as kl_lib
+from instructgpt_jax.algos import masked, ppo
+from instructgpt_jax.steps import rollout as rollout_lib
+from instructgpt_jax.steps import sft as sft_lib
+from instructgpt_jax.steps import state as state_lib
+from instructgpt_jax.types import (
+  Experience,
+  Mean,
+  Metrics,
+  Params,
+  PpoState,
+  Rollout,
+  TokenBatch,
+  TrainState,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PpoSettings:
+  """What is static in a PPO iteration."""
+
+  minibatches: int
+  epochs: int
+  gamma: float
+  lam: float
+  clip: float
+  value_clip: float | None
+  ptx_coef: float  # weight of the mean-per-token pre-training loss
+  temperature: float
+  missing_eos_rule: str  # 'replace', 'subtract' or 'none'
+  missing_eos_value: float
+  whiten: bool
+  kl_target: float | None  # nats per response; None keeps the coefficient
+  kl_horizon: float
+  ema_decay: float
+  ratio_limit: float  # a minibatch of a larger mean ratio moves no policy
+  critic_warmup: int  # iterations in which only the value net learns
+  microbatches: int
+  chunk: int
+
+
+class Optimizers(NamedTuple):
+  policy: optax.GradientTransformation
+  value: optax.GradientTransformation
+
+
+@flax.struct.dataclass
+class Minibatch:
+  """Experience of some rows, and the text that goes with it (or None)."""
+
+  experience: Experience
+  pretrain: TokenBatch | None
+
+
+def make_experience(
+  rollout: Rollout,
+  stop_ids: jax.Array,
+  kl_coef: jax.Array,
+  *,
+  settings: PpoSettings,
+) -> tuple[Experience, Metrics]:
+  """Returns rewards, whitened advantages and returns; metrics of all.
+
+  The reward is the score at the last response token minus the per-token KL
+  penalty; returns are advantages before whitening plus values, so that value
+  targets keep their unit. Whitening is over the whole rollout, all devices.
+  """
+  mask = rollout.response_mask
+  last = masked.last_index(rollout.mask)
+  last_token = jnp.take_along_axis(rollout.tokens, last[:, None], axis=1)[:, 0]
+  ended = jnp.isin(last_token, stop_ids) & mask.any(1)
+  score = advantages_lib.missing_eos(
+    rollout.score,
+    ended,
+    rule=settings.missing_eos_rule,
+    value=settings.missing_eos_value,
+  )
+  rewards = advantages_lib.shaped_rewards(
+    score, rollout.logp, rollout.ref_logp, mask, kl_coef=kl_coef
+  )
+  advantages, returns = advantages_lib.gae(
+    rewards, rollout.values, mask, gamma=settings.gamma, lam=settings.lam
+  )
+  metrics = _objective_metrics(rollout, score, rewards, ended, kl_coef)
+  metrics |= _moments('ppo/returns', returns, mask)
+  metrics |= _moments('ppo/val', rollout.values, mask)
+  if settings.whiten:
+    advantages = masked.whiten(advantages, mask)
+  return Experience(rollout, rewards, advantages, returns), metrics
+
+
+def _objective_metrics(
+  rollout: Rollout,
+  score: jax.Array,
+  rewards: jax.Array,
+  ended: jax.Array,
+  kl_coef: jax.Array,
+) -> Metrics:
+  """Returns the curves that lm-human-preferences logs, by its names."""
+  mask = rollout.response_mask
+  k1 = kl_lib.kl_estimate(rollout.logp, rollout.ref_logp, kind='k1')
+  k3 = kl_lib.kl_estimate(rollout.logp, rollout.ref_logp, kind='k3')
+
+  def per_response(x: jax.Array) -> Mean:
+    return Mean.of(jnp.where(mask, x, 0.0).sum(1))
+
+  return {
+    'objective/kl': per_response(k1),
+    'objective/kl_k3': per_response(k3),
+    'objective/kl_coef': Mean.of(kl_coef),
+    'objective/score': Mean.of(rollout.score),
+    'objective/score_after_eos_rule': Mean.of(score),
+    'objective/score_total': Mean.of(rewards.sum(1)),
+    'objective/ended': Mean.of(ended),
+    'objective/length': Mean.of(mask.sum(1)),
+    'objective/perplexity': Mean.of(
+      jnp.exp(-masked.masked_mean(rollout.logp, mask))
+    ),
+  }
+
+
+def _moments(name: str, x: jax.Array, mask: jax.Array) -> Metrics:
+  """Returns mean and variance over the mask under `name`."""
+  mean = masked.masked_mean(x, mask)
+  variance = masked.masked_mean((x - mean) ** 2, mask)
+  return {f'{name}/mean': Mean.of(mean), f'{name}/var': Mean.of(variance)}
+
+
+def policy_gradients(
+  params: Params,
+  batch: Minibatch,
+  *,
+  networks: rollout_lib.Networks,
+  settings: PpoSettings,
+  key: jax.Array,
+) -> tuple[Params, Metrics]:
+  """Returns the gradient of PPO + ptx_coef x pre-training loss, as one sum.
+
+  One gradient means one optimizer update: with two, Adam would divide the
+  coefficient away (InstructGPT C.4; peers.md: DeepSpeed-Chat).
+  """
+  weight = state_lib.mask_weight(batch.experience.rollout.response_mask)
+  if batch.pretrain is not None:
+    text_weight = state_lib.mask_weight(batch.pretrain.loss_mask[:, 1:])
+
+  def loss_fn(params: Params, part: Minibatch, _: jax.Array):
+    rollout = part.experience.rollout
+    logp, entropy = rollout_lib.analyze(
+      params,
+      rollout.tokens,
+      rollout.mask,
+      model=networks.policy,
+      prompt_length=_prompt_length(rollout),
+      temperature=settings.temperature,
+      chunk=settings.chunk,
+    )
+    mask = rollout.response_mask
+    loss, stats = ppo.policy_loss(
+      logp, rollout.logp, part.experience.advantages, mask, clip=settings.clip
+    )
+    total = loss.total / weight
+    metrics = {
+      'ppo/loss/policy': loss,
+      'ppo/policy/entropy': Mean.of(entropy, mask),
+    }
+    metrics |= {f'ppo/policy/{name}': mean for name, mean in stats.items()}
+    if part.pretrain is not None:
+      text = sft_lib.token_loss(
+        params, part.pretrain, model=networks.policy, chunk=settings.chunk
+      )
+      total += settings.ptx_coef * text.total / text_weight
+      metrics['ppo/loss/pretrain'] = text
+    return total, metrics
+
+  return state_lib.accumulate(
+    loss_fn, params, batch, parts=settings.microbatches, key=key
+  )
+
+
+def value_gradients(
+  params: Params,
+  batch: Experience,
+  *,
+  networks: rollout_lib.Networks,
+  settings: PpoSettings,
+  key: jax.Array,
+) -> tuple[Params, Metrics]:
+  """Returns the gradient of the clipped value loss, and its metrics."""
+  weight = state_lib.mask_weight(batch.rollout.response_mask)
+
+  def loss_fn(params: Params, part: Experience, _: jax.Array):
+    rollout = part.rollout
+    values = rollout_lib.analyze_values(
+      params,
+      rollout.tokens,
+      rollout.mask,
+      model=networks.reward,
+      prompt_length=_prompt_length(rollout),
+    )
+    loss, stats = ppo.value_loss(
+      values,
+      rollout.values,
+      part.returns,
+      rollout.response_mask,
+      clip=settings.value_clip,
+    )
+    metrics = {'ppo/loss/value': loss}
+    metrics |= {f'ppo/val/{name}': mean for name, mean in stats.items()}
+    return loss.total / weight, metrics
+
+  return state_lib.accumulate(
+    loss_fn, params, batch, parts=settings.microbatches, key=key
+  )
+
+
+def _prompt_length(rollout: Rollout) -> int:
+  return rollout.tokens.shape[1] - rollout.response_mask.shape[1]
+
+
+def ppo_minibatch_step(
+  state: PpoState,
+  batch: Minibatch,
+  *,
+  networks: rollout_lib.Networks,
+  optimizers: Optimizers,
+  settings: PpoSettings,
+) -> tuple[PpoState, Metrics]:
+  """Returns the state after one policy update and one value update.
+
+  The policy stays as it is during critic warm-up, and where the mean ratio
+  shows that the minibatch is too far from the policy that wrote it.
+  """
+  key = jax.random.key(0)  # no dropout in PPO: ratios must be reproducible
+  bound = dict(networks=networks, settings=settings, key=key)
+  grads, metrics = policy_gradients(state.policy.params, batch, **bound)
+  value_grads, value_metrics = value_gradients(
+    state.value.params, batch.experience, **bound
+  )
+  ratio = metrics['ppo/policy/ratio'].value()
+  too_far = ~(ratio <= settings.ratio_limit)  # NaN is too far as well
+  skip = too_far | (state.iteration < settings.critic_warmup)
+  policy = jax.lax.cond(
+    skip,
+    lambda policy, grads: policy,
+    functools.partial(
+      state_lib.apply_gradients,
+      optimizer=optimizers.policy,
+      ema_decay=settings.ema_decay,
+    ),
+    state.policy,
+    grads,
+  )
+  value: TrainState = state_lib.apply_gradients(
+    state.value, value_grads, optimizers.value
+  )
+  metrics |= value_metrics
+  metrics['ppo/policy/grad_norm'] = Mean.of(optax.global_norm(grads))
+  metrics['ppo/val/grad_norm'] = Mean.of(optax.global_norm(value_grads))
+  metrics['ppo/policy/skipped'] = Mean.of(too_far)
+  return state.replace(policy=policy, value=value), metrics
+
+
+def ppo_update(
+  state: PpoState,
+  rollout: Rollout,
+  pretrain: TokenBatch | None,
+  stop_ids: jax.Array,
+  *,
+  networks: rollout_lib.Networks,
+  optimizers: Optimizers,
+  settings: PpoSettings,
+) -> tuple[PpoState, Metrics]:
+  """Returns the state after epochs x minibatches updates on one rollout.
+
+  Rows are shuffled anew in every epoch; each minibatch comes with its own
+  rows of `pretrain`, which is used once from first to last.
+  """
+  experience, metrics = make_experience(
+    rollout, stop_ids, state.kl_coef, settings=settings
+  )
+  key = jax.random.fold_in(jax.random.fold_in(state.rng, state.iteration), 1)
+  batches = Minibatch(
+    _shuffled(experience, key, settings),
+    _stack(pretrain, settings.epochs * settings.minibatches),
+  )
+  step = functools.partial(
+    ppo_minibatch_step,
+    networks=networks,
+    optimizers=optimizers,
+    settings=settings,
+  )
+  state, update_metrics = jax.lax.scan(step, state, batches)
+  metrics |= _explained(state_lib.sum_means(update_metrics))
+  if settings.kl_target is not None:
+    kl_coef = kl_lib.adaptive_kl(
+      state.kl_coef,
+      metrics['objective/kl'].value(),
+      target=settings.kl_target,
+      horizon=settings.kl_horizon,
+      n=rollout.tokens.shape[0],
+    )
+    state = state.replace(kl_coef=kl_coef)
+  return state.replace(iteration=state.iteration + 1), metrics
+
+
+def _explained(metrics: Metrics) -> Metrics:
+  """Returns the metrics with explained variance for the sums behind it."""
+  names = ('error', 'returns', 'returns_sq')
+  sums = {name: metrics[f'ppo/val/{name}'] for name in names}
+  explained = Mean.of(ppo.explained_variance(sums))
+  hidden = ('ppo/val/returns', 'ppo/val/returns_sq')
+  kept = {name: mean for name, mean in metrics.items() if name not in hidden}
+  return kept | {'ppo/val/var_explained': explained}
+
+
+def _shuffled(
+  experience: Experience, key: jax.Array, settings: PpoSettings
+) -> Experience:
+  """Returns [epochs x minibatches, rows, ...], each epoch a permutation."""
+  rows = experience.rewards.shape[0]
+  if rows % settings.minibatches:
+    raise ValueError(
+      f'{rows} rollout rows do not divide into {settings.minibatches} '
+      'minibatches: choose ppo.minibatch_size so that it divides batch_size'
+    )
+  keys = jax.random.split(key, settings.epochs)
+  order = jax.vmap(lambda k: jax.random.permutation(k, rows))(keys)
+  order = order.reshape(settings.epochs * settings.minibatches, -1)
+
+  def take(x: jax.Array) -> jax.Array:
+    names = (None, 'act_batch', *[None] * (x.ndim - 1))
+    return nn.with_logical_constraint(x[order], names)
+
+  return jax.tree.map(take, experience)
+
+
+def _stack(batch: TokenBatch | None, parts: int) -> TokenBatch | None:
+  """Returns [parts, rows, ...] of `batch`, constrained like `_shuffled`."""
+  if batch is None:
+    return None
+  return jax.tree.map(
+    lambda x: nn.with_logical_constraint(
+      x, (None, 'act_batch', *[None] * (x.ndim - 2))
+    ),
+    state_lib.split(batch, parts),
+  )

@@ -1,0 +1,127 @@
+"""The K-wise reward model: one forward per completion, all pairs at once."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from instructgpt_jax.algos import masked, ranking
+from instructgpt_jax.models import heads
+from instructgpt_jax.steps import state as state_lib
+from instructgpt_jax.types import (
+  Comparisons,
+  Mean,
+  Metrics,
+  Params,
+  TrainState,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSettings:
+  """What is static in `reward_step`."""
+
+  microbatches: int
+  seed: int  # of dropout
+
+
+def scalars(
+  params: Params,
+  tokens: jax.Array,
+  mask: jax.Array,
+  *,
+  model: nn.Module,
+  dropout: jax.Array | None = None,
+) -> jax.Array:
+  """Returns [B L] the scalar at every position, padded on either side."""
+  return model.apply(
+    {'params': params},
+    tokens,
+    positions=jnp.maximum(jnp.cumsum(mask, axis=-1) - 1, 0),
+    segments=mask.astype(jnp.int32),
+    deterministic=dropout is None,
+    rngs=None if dropout is None else {'dropout': dropout},
+  )
+
+
+def score(
+  params: Params,
+  tokens: jax.Array,
+  mask: jax.Array,
+  *,
+  model: nn.Module,
+  dropout: jax.Array | None = None,
+) -> jax.Array:
+  """Returns [B] the scalar at the last real token: the reward."""
+  values = scalars(params, tokens, mask, model=model, dropout=dropout)
+  last = masked.last_index(mask)
+  return jnp.take_along_axis(values, last[:, None], axis=1)[:, 0]
+
+
+def score_comparisons(
+  params: Params,
+  batch: Comparisons,
+  *,
+  model: nn.Module,
+  dropout: jax.Array | None = None,
+) -> jax.Array:
+  """Returns [B K] the rewards of K completions, each in one forward."""
+  b, k, length = batch.tokens.shape
+  flat = score(
+    params,
+    batch.tokens.reshape(b * k, length),
+    batch.mask.reshape(b * k, length),
+    model=model,
+    dropout=dropout,
+  )
+  return flat.reshape(b, k)
+
+
+def reward_step(
+  state: TrainState,
+  batch: Comparisons,
+  *,
+  model: nn.Module,
+  optimizer: optax.GradientTransformation,
+  settings: RewardSettings,
+) -> tuple[TrainState, Metrics]:
+  """Returns the state after one K-wise update (InstructGPT eq. 1).
+
+  All pairs of a prompt lie in one batch element, so no completion is learned
+  from twice in different updates.
+  """
+  ordered = ranking.ordered_pairs(batch.ranks, batch.valid)
+  weight = state_lib.mask_weight(ordered.any((-2, -1)))
+
+  def loss_fn(params: Params, part: Comparisons, key: jax.Array):
+    dropout = key if model.cfg.dropout > 0 else None
+    scores = score_comparisons(params, part, model=model, dropout=dropout)
+    loss, metrics = ranking.kwise_loss(scores, part.ranks, part.valid)
+    return loss.total / weight, {'loss': loss, **metrics}
+
+  key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+  grads, metrics = state_lib.accumulate(
+    loss_fn, state.params, batch, parts=settings.microbatches, key=key
+  )
+  metrics['grad_norm'] = Mean.of(optax.global_norm(grads))
+  return state_lib.apply_gradients(state, grads, optimizer), metrics
+
+
+def reward_eval(
+  params: Params, batch: Comparisons, *, model: nn.Module
+) -> tuple[Metrics, jax.Array]:
+  """Returns the metrics of a batch and the scores [B K] behind them."""
+  scores = score_comparisons(params, batch, model=model)
+  loss, metrics = ranking.kwise_loss(scores, batch.ranks, batch.valid)
+  return {'loss': loss, **metrics}, scores
+
+
+def centre_reward(params: Params, mean_demo_score: jax.Array) -> Params:
+  """Returns params whose scores are lower by `mean_demo_score`.
+
+  The ranking loss does not see a shift; PPO does. Demonstrations then score
+  0 on average (InstructGPT section 3.5).
+  """
+  return heads.shift_bias(params, -mean_demo_score)
