@@ -1,0 +1,69 @@
+"""Keys and values of past tokens, for decoding one token at a time.
+
+A cache is an array per role with all layers stacked in front. It is carried
+through the layers, never scanned over, so that XLA updates it in place.
+Slots fill from the left: `length` is how many are used, and `mask` says which
+of them hold a real token, so a left-padded prompt needs nothing special.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from instructgpt_jax.models.config import ModelConfig
+from instructgpt_jax.types import KVCache
+
+
+def init_cache(cfg: ModelConfig, batch: int, length: int) -> KVCache:
+  """Returns an empty cache of `length` slots for `batch` rows.
+
+  Raises ValueError when `length` exceeds the positions the model knows.
+  """
+  if length > cfg.max_length:
+    raise ValueError(
+      f'a cache of {length} slots exceeds max_length = {cfg.max_length}: '
+      'shorten prompt + response or raise max_length of the model'
+    )
+  shape = (cfg.layers, batch, cfg.kv_heads, length, cfg.head_size)
+  return KVCache(
+    # Two arrays, not one used twice: a donated buffer may appear only once.
+    k=jnp.zeros(shape, cfg.dtype),
+    v=jnp.zeros(shape, cfg.dtype),
+    mask=jnp.zeros((batch, length), bool),
+    length=jnp.int32(0),
+  )
+
+
+def advance(cache: KVCache, real: jax.Array) -> tuple[KVCache, jax.Array]:
+  """Returns the cache with T more slots in use, and who may see what.
+
+  real [B T] is True for tokens that count. The second result [B 1 T S] is
+  True where query t may attend to slot s: the slot holds a real token and is
+  not later than the query's own. k and v are not touched here; `write` does
+  it layer by layer. Raises ValueError when T alone exceeds S; filling a cache
+  beyond its end step by step cannot be seen at trace time and is the caller's
+  to avoid.
+  """
+  steps, slots = real.shape[1], cache.mask.shape[1]
+  if steps > slots:
+    raise ValueError(
+      f'{steps} tokens do not fit a cache of {slots} slots: '
+      'make it as long as prompt + response'
+    )
+  mask = lax.dynamic_update_slice(cache.mask, real, (0, cache.length))
+  last = cache.length + jnp.arange(steps)
+  causal = jnp.arange(slots)[None, :] <= last[:, None]
+  attend = mask[:, None, None, :] & causal[None, None]
+  return cache.replace(mask=mask, length=cache.length + steps), attend
+
+
+def write(
+  kept: jax.Array, new: jax.Array, layer: jax.typing.ArrayLike, start: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Returns [layers B G S H] with `new` [B G T H] put in, and that layer."""
+  kept = lax.dynamic_update_slice(
+    kept, new.astype(kept.dtype)[None], (layer, 0, 0, start, 0)
+  )
+  return kept, lax.dynamic_index_in_dim(kept, layer, 0, keepdims=False)

@@ -1,0 +1,226 @@
+"""The language model: token ids to hidden states, with or without a cache.
+
+It stops at the hidden state after the last norm. What follows is the
+caller's: `algos.likelihood` takes log-probabilities in chunks so that the
+logits of a whole batch never exist, and sampling needs them for one token.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from instructgpt_jax.models import cache as kv_cache
+from instructgpt_jax.models.config import ModelConfig
+from instructgpt_jax.models.layers import Block, LayerNorm, constrain
+from instructgpt_jax.types import KVCache, Params
+
+
+class Trunk(nn.Module):
+  """Embedding, blocks and last norm: all but the head of either model."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: jax.Array,
+    positions: jax.Array | None = None,
+    segments: jax.Array | None = None,
+    cache: KVCache | None = None,
+    deterministic: bool = True,
+  ) -> tuple[jax.Array, KVCache | None]:
+    """Returns (hidden [B T D], cache); see LanguageModel."""
+    cfg = self.cfg
+    _check_length(tokens.shape[1], cfg)
+    if segments is None:
+      segments = jnp.ones_like(tokens)
+    if positions is None:
+      positions = default_positions(segments, cache)
+    if cache is None:
+      kv, start, attend = None, 0, segment_mask(segments)
+    else:
+      kv, start = (cache.k, cache.v), cache.length
+      cache, attend = kv_cache.advance(cache, segments > 0)
+    x = self._embed(tokens, positions, segments)
+    x = nn.Dropout(cfg.dropout, deterministic=deterministic)(x)
+    x, kv = self._layers(x, kv, attend, start, deterministic)
+    if cache is not None:
+      cache = cache.replace(k=kv[0], v=kv[1])
+    return LayerNorm(cfg, name='final_norm')(x), cache
+
+  def _embed(self, tokens, positions, segments):
+    cfg = self.cfg
+    words = self._table('token', cfg.vocab_size, 'vocab', cfg.embed_init)
+    places = self._table(
+      'position', cfg.max_length, 'position', cfg.position_init
+    )
+    # What stands in a pad slot never matters. Elsewhere an id outside the
+    # vocabulary reads NaN ('fill'), which the loop stops at.
+    tokens = jnp.where(segments > 0, tokens, 0)
+    x = jnp.take(words, tokens, axis=0, mode='fill')
+    x = x + jnp.take(places, positions, axis=0, mode='clip')
+    return constrain(x, 'act_batch', 'act_length', 'act_embed')
+
+  def _table(self, name, rows, axis, stddev):
+    cfg = self.cfg
+    init = nn.with_logical_partitioning(
+      nn.initializers.normal(stddev), (axis, 'embed')
+    )
+    table = self.param(
+      f'{name}_embedding', init, (rows, cfg.width), cfg.param_dtype
+    )
+    # Gathered whole before the lookup: a table sharded both ways makes the
+    # partitioner replicate its result and reshard it.
+    return constrain(table.astype(cfg.dtype), None, None)
+
+  def _layers(self, x, kv, attend, start, deterministic):
+    cfg = self.cfg
+    block = _remat(cfg)
+    carry = (x, kv, 0)
+    if cfg.scan_layers:
+      block = nn.scan(
+        block,
+        variable_axes={'params': 0},
+        split_rngs={'params': True, 'dropout': True},
+        in_axes=nn.broadcast,
+        length=cfg.layers,
+        metadata_params={nn.PARTITION_NAME: 'layers'},
+      )
+      carry = (x, kv, jnp.int32(0))
+      carry, _ = block(cfg, deterministic, name='layers')(carry, attend, start)
+    else:
+      for layer in range(cfg.layers):
+        carry, _ = block(cfg, deterministic, name=f'layer_{layer}')(
+          (carry[0], carry[1], layer), attend, start
+        )
+    return carry[0], carry[1]
+
+
+class Unembedding(nn.Module):
+  """Holds the matrix of an untied model, which others read from params."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(self) -> jax.Array:
+    cfg = self.cfg
+    init = nn.with_logical_partitioning(
+      nn.initializers.normal(cfg.embed_init), ('embed', 'vocab')
+    )
+    shape = (cfg.width, cfg.vocab_size)
+    return self.param('kernel', init, shape, cfg.param_dtype)
+
+
+class LanguageModel(nn.Module):
+  """A causal decoder; params are {'trunk': ..., 'unembed': ... if untied}."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: jax.Array,
+    positions: jax.Array | None = None,
+    segments: jax.Array | None = None,
+    cache: KVCache | None = None,
+    deterministic: bool = True,
+  ) -> tuple[jax.Array, KVCache | None]:
+    """Returns (hidden [B T D] after the last norm, the cache with T more).
+
+    tokens [B T]; segments [B T] with 0 for pad (default: no pads); positions
+    [B T] (default: counted from the start of each segment, or on from what
+    the cache holds). A token sees earlier tokens of its own segment, and with
+    a cache every real token kept there. Dropout is on when `deterministic` is
+    False, with rngs={'dropout': key}. Raises ValueError for T > max_length.
+    """
+    if not self.cfg.tied:
+      Unembedding(self.cfg, name='unembed')()
+    return Trunk(self.cfg, name='trunk')(
+      tokens, positions, segments, cache, deterministic
+    )
+
+
+def init_params(model: nn.Module, key: jax.Array, boxed: bool = False):
+  """Returns fresh params; boxed ones also carry their logical axis names."""
+  tokens = jnp.zeros((1, 1), jnp.int32)
+  with nn.logical_axis_rules(()):  # one row cannot be laid out on a mesh
+    params = jax.jit(model.init)(key, tokens)['params']
+  return params if boxed else unbox(params)
+
+
+def unbox(tree):
+  """Returns the tree without axis names: plain arrays, placed as they are."""
+  is_box = lambda x: isinstance(x, nn.meta.AxisMetadata)  # noqa: E731
+  return jax.tree.map(
+    lambda x: x.value if is_box(x) else x, tree, is_leaf=is_box
+  )
+
+
+def unembedding(params: Params, cfg: ModelConfig) -> jax.Array:
+  """Returns the matrix [D V] from hidden states to logits, in cfg.dtype."""
+  if cfg.tied:
+    return params['trunk']['token_embedding'].astype(cfg.dtype).T
+  return params['unembed']['kernel'].astype(cfg.dtype)
+
+
+def logits(hidden: jax.Array, unembed: jax.Array) -> jax.Array:
+  """Returns hidden [... D] times unembed [D V] as float32 [... V]."""
+  y = jnp.matmul(hidden, unembed, preferred_element_type=jnp.float32)
+  middle = ('act_length',) * (y.ndim - 2)
+  return constrain(y, 'act_batch', *middle, 'act_vocab')
+
+
+def segment_mask(segments: jax.Array) -> jax.Array:
+  """Returns [B 1 T T], True where query t may see key s.
+
+  Both lie in the same segment, which is not pad (0), and s <= t.
+  """
+  steps = jnp.arange(segments.shape[1])
+  same = segments[:, :, None] == segments[:, None, :]
+  real = (segments > 0)[:, None, :]
+  return (same & real & (steps[None, :] <= steps[:, None]))[:, None]
+
+
+def default_positions(
+  segments: jax.Array, cache: KVCache | None = None
+) -> jax.Array:
+  """Returns [B T] positions counted from 0 at the start of each segment.
+
+  With a cache they go on from the number of real tokens it holds. Pads get
+  some number within range that nothing depends on.
+  """
+  if cache is not None:
+    before = cache.mask.sum(1, keepdims=True, dtype=jnp.int32)
+    real = (segments > 0).astype(jnp.int32)
+    return jnp.maximum(before + jnp.cumsum(real, axis=1) - 1, 0)
+  index = jnp.arange(segments.shape[1])
+  first = jnp.pad(
+    segments[:, 1:] != segments[:, :-1], ((0, 0), (1, 0)), constant_values=True
+  )
+  starts = jax.lax.cummax(jnp.where(first, index, 0), axis=1)
+  return index - starts
+
+
+def _remat(cfg: ModelConfig):
+  if cfg.remat == 'none':
+    return Block
+  policies = jax.checkpoint_policies
+  return nn.remat(
+    Block,
+    policy={
+      'full': policies.nothing_saveable,
+      'dots': policies.dots_with_no_batch_dims_saveable,
+    }[cfg.remat],
+    # Under scan the loop already keeps the two passes apart.
+    prevent_cse=not cfg.scan_layers,
+  )
+
+
+def _check_length(steps: int, cfg: ModelConfig) -> None:
+  if steps > cfg.max_length:
+    raise ValueError(
+      f'a row of {steps} tokens exceeds max_length = {cfg.max_length}: '
+      'shorten the rows or raise max_length of the model'
+    )
