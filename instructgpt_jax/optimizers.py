@@ -1,0 +1,100 @@
+"""Learning-rate schedules and the one optimizer: Adam with decay and clip."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from instructgpt_jax.types import Params
+
+KINDS = ('cosine', 'constant', 'linear')
+
+# By name, not by rank: scanned layers put an axis in front of every weight,
+# and a vector of a scanned model looks like a matrix.
+DECAYED = ('kernel', 'token_embedding', 'position_embedding')
+NEVER_DECAYED = ('head',)  # a reward's scale is not ours to shrink
+
+
+def schedule(
+  kind: str,
+  peak: float,
+  steps: int,
+  warmup: int = 0,
+  *,
+  warmup_from: float = 0.0,
+  final: float = 0.1,
+) -> optax.Schedule:
+  """Returns the learning rate as a function of the updates done so far.
+
+  It rises linearly from `warmup_from` * peak at update 0 to peak at update
+  `warmup`, then stays ('constant') or falls to `final` * peak at update
+  `steps`: as a line, or as final + (1 - final) (1 + cos(pi t)) / 2 with t
+  from 0 to 1. InstructGPT: cosine to a tenth without warmup (appendix C.1),
+  and for PPO constant after ten iterations from a tenth (C.4).
+
+  Raises ValueError for an unknown kind or a warmup that leaves no steps.
+  """
+  if kind not in KINDS:
+    raise ValueError(f'no schedule {kind!r}; choose one of {", ".join(KINDS)}')
+  if warmup < 0 or (kind != 'constant' and warmup >= steps):
+    raise ValueError(
+      f'a warmup of {warmup} updates leaves none of {steps} to decay over: '
+      'shorten the warmup or train longer'
+    )
+  if kind == 'cosine':
+    main = optax.cosine_decay_schedule(peak, steps - warmup, alpha=final)
+  elif kind == 'linear':
+    main = optax.linear_schedule(peak, final * peak, steps - warmup)
+  else:
+    main = optax.constant_schedule(peak)
+  if not warmup:
+    return main
+  rise = optax.linear_schedule(warmup_from * peak, peak, warmup)
+  return optax.join_schedules([rise, main], [warmup])
+
+
+def learning_rate(
+  rate: optax.Schedule, step: jax.typing.ArrayLike
+) -> jax.Array:
+  """Returns the float32 learning rate of the update after `step` updates."""
+  return jnp.asarray(rate(step), jnp.float32)
+
+
+def decay_mask(params: Params) -> Params:
+  """Returns True for matrices, False for biases, norms and scalar heads."""
+
+  def decays(path, _):
+    names = {getattr(key, 'key', None) for key in path}
+    return bool(names & set(DECAYED)) and not names & set(NEVER_DECAYED)
+
+  return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def make_optimizer(
+  *,
+  schedule: optax.Schedule,
+  b1: float,
+  b2: float,
+  eps: float,
+  weight_decay: float,
+  clip_norm: float | None,
+) -> optax.GradientTransformation:
+  """Returns clip by global norm, Adam, decoupled decay, times the rate.
+
+  The update is -rate (m / (sqrt(v) + eps) + weight_decay w), the decay on
+  `decay_mask` only. `clip_norm` None does not clip. Raises ValueError for a
+  clip norm that would stop all learning or a negative decay.
+  """
+  if clip_norm is not None and clip_norm <= 0:
+    raise ValueError(
+      f'clip_norm = {clip_norm} must be above 0; give None for no clipping'
+    )
+  if weight_decay < 0:
+    raise ValueError(f'weight_decay = {weight_decay} must be 0 or more')
+  parts = [optax.scale_by_adam(b1=b1, b2=b2, eps=eps)]
+  if clip_norm is not None:
+    parts.insert(0, optax.clip_by_global_norm(clip_norm))
+  if weight_decay:
+    parts.append(optax.add_decayed_weights(weight_decay, mask=decay_mask))
+  return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
