@@ -52,7 +52,8 @@ def shaped_rewards(
   Source: InstructGPT eq. 2; placement as in LMHP.
   """
   kl = kl_estimate(logp, ref_logp, kind='k1')
-  penalty = jnp.where(mask, -kl_coef * kl, 0.0)
+  coef = jnp.asarray(kl_coef, jnp.float32)
+  penalty = jnp.where(mask, -coef * kl, 0.0)
   index = jnp.arange(mask.shape[1])
   end = mask & (index == last_index(mask)[:, None])
   # A select, not a scatter: no buffer whose dtype could round the score.
