@@ -1,0 +1,114 @@
+"""95% intervals of means, differences and win rates (normal approximation)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
+
+
+class Interval(NamedTuple):
+  """A mean with its 95% interval and the number of values behind it."""
+
+  mean: float
+  low: float
+  high: float
+  n: int
+
+  def as_dict(self) -> dict[str, float | int]:
+    """Returns the four fields by name, as report.json holds them."""
+    return self._asdict()
+
+
+def mean_interval(x: ArrayLike) -> Interval:
+  """Returns mean +- 1.96 s / sqrt(n), s the sample deviation (n - 1).
+
+  One value alone has no interval: low and high equal it.
+
+  Raises:
+    ValueError: if `x` is empty or a value is not finite.
+  """
+  x = _values(x, 'mean_interval')
+  half = Z95 * x.std(ddof=1) / np.sqrt(x.size) if x.size > 1 else 0.0
+  mean = x.mean()
+  return Interval(
+    float(mean), float(mean - half), float(mean + half), int(x.size)
+  )
+
+
+def paired_interval(a: ArrayLike, b: ArrayLike) -> Interval:
+  """Returns the interval of mean(a - b), where a[i] and b[i] share an item.
+
+  Pairing takes the spread between items out, so the interval is narrower than
+  that of two means apart.
+  """
+  a, b = _pair(a, b, 'paired_interval')
+  return mean_interval(a - b)
+
+
+def win_rate(a: ArrayLike, b: ArrayLike) -> Interval:
+  """Returns how often a[i] > b[i], a tie counting one half.
+
+  The interval is Wilson's: it stays inside [0, 1] and does not collapse when
+  all are won. Ties make it slightly too wide, never too narrow.
+  """
+  a, b = _pair(a, b, 'win_rate')
+  p = float(np.where(a == b, 0.5, a > b).mean())
+  n = int(a.size)
+  centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+  half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+  half /= 1 + Z95**2 / n
+  return Interval(
+    p, float(max(centre - half, 0.0)), float(min(centre + half, 1.0)), n
+  )
+
+
+def loss_difference(
+  loss_a: ArrayLike, loss_b: ArrayLike, tokens: ArrayLike
+) -> Interval:
+  """Returns the difference in nats per token of two models, by documents.
+
+  `loss_a[i]`, `loss_b[i]` are summed losses of document i, `tokens[i]` its
+  length. The mean is sum(a - b) / sum(tokens); its deviation is that of a
+  ratio estimator over documents (delta method), since tokens of one document
+  are not independent.
+
+  Raises:
+    ValueError: for lengths that differ, or no token at all.
+  """
+  a, b = _pair(loss_a, loss_b, 'loss_difference')
+  count = _values(tokens, 'loss_difference')
+  if count.size != a.size:
+    raise ValueError(
+      f'loss_difference: {a.size} losses but {count.size} token counts'
+    )
+  if count.sum() <= 0 or (count < 0).any():
+    raise ValueError('loss_difference: the token counts must be positive')
+  mean = (a - b).sum() / count.sum()
+  residual = (a - b - mean * count) / count.mean()
+  spread = residual.std(ddof=1) if a.size > 1 else 0.0
+  half = Z95 * spread / np.sqrt(a.size)
+  return Interval(
+    float(mean), float(mean - half), float(mean + half), int(a.size)
+  )
+
+
+def _values(x: ArrayLike, name: str) -> np.ndarray:
+  x = np.asarray(x, np.float64).ravel()
+  if not x.size:
+    raise ValueError(f'{name}: no values')
+  if not np.isfinite(x).all():
+    raise ValueError(f'{name}: {(~np.isfinite(x)).sum()} values not finite')
+  return x
+
+
+def _pair(
+  a: ArrayLike, b: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+  a, b = _values(a, name), _values(b, name)
+  if a.size != b.size:
+    raise ValueError(f'{name}: {a.size} values against {b.size}')
+  return a, b

@@ -1,0 +1,80 @@
+"""Start-up of several processes, and waits that name what they wait for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+import jax
+
+_EXPLICIT = (
+  'JAX_COORDINATOR_ADDRESS',
+  'JAX_NUM_PROCESSES',
+  'JAX_PROCESS_ID',
+)
+_barriers = itertools.count()
+
+
+def initialize() -> None:
+  """Joins the other processes of the job; does nothing when there are none.
+
+  Three variables describe a job started by hand: JAX_COORDINATOR_ADDRESS
+  (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID. TPU pods,
+  Slurm and Open MPI are recognised by what they set themselves. Call it before
+  anything touches a device.
+
+  Raises:
+    ValueError: if only some of the three variables are set.
+  """
+  if jax.distributed.is_initialized():
+    return
+  given = [name for name in _EXPLICIT if os.environ.get(name)]
+  if len(given) == len(_EXPLICIT):
+    address, count, index = (os.environ[name] for name in _EXPLICIT)
+    if int(count) > 1:
+      jax.distributed.initialize(address, int(count), int(index))
+  elif given:
+    missing = [name for name in _EXPLICIT if name not in given]
+    raise ValueError(
+      f'{", ".join(given)} set but {", ".join(missing)} missing: a job of '
+      'several processes needs all three, a single process none of them'
+    )
+  elif _launched_by_cluster():
+    jax.distributed.initialize()
+
+
+def _launched_by_cluster() -> bool:
+  env = os.environ
+  return (
+    int(env.get('SLURM_NTASKS') or 1) > 1
+    or int(env.get('OMPI_COMM_WORLD_SIZE') or 1) > 1
+    or ',' in env.get('TPU_WORKER_HOSTNAMES', '')
+    or bool(env.get('MEGASCALE_COORDINATOR_ADDRESS'))
+  )
+
+
+def is_main() -> bool:
+  """Returns True in the one process that writes logs and reports."""
+  return jax.process_index() == 0
+
+
+def barrier(phase: str, *, seconds: float = 1800) -> None:
+  """Waits until every process arrives; all must call in the same order.
+
+  Raises:
+    TimeoutError: naming `phase`, when some process did not arrive in time.
+  """
+  if jax.process_count() == 1:
+    return
+  from jax._src import distributed  # noqa: PLC0415 - no public access yet
+
+  client: Any = distributed.global_state.client
+  name = f'instructgpt_{next(_barriers)}_{phase}'
+  try:
+    client.wait_at_barrier(name, timeout_in_ms=int(seconds * 1000))
+  except jax.errors.JaxRuntimeError as error:
+    raise TimeoutError(
+      f'process {jax.process_index()} waited {seconds:g} s for the others at '
+      f'"{phase}": look for the first error in their logs ({error})'
+    ) from error

@@ -1,0 +1,282 @@
+"""The one training loop: step, log, evaluate, save, resume, stop safely.
+
+The checkpoint of step n holds the state after n steps and the position of the
+data after n batches, and a save also ends a log interval. So a run killed at
+any time and started again ends in the same parameters, bit for bit, and has
+written the same metrics. A state that is not finite is never saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from instructgpt_jax.runtime import checkpoint, metrics
+from instructgpt_jax.runtime.interrupts import Interrupts, TrainingInterrupted
+from instructgpt_jax.runtime.progress import Progress
+
+Step = Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]
+Evaluate = Callable[[Any], Mapping[str, Any]]
+Samples = Callable[[Any], Iterable[Mapping[str, Any]]]
+
+__all__ = ['Batches', 'TrainingDiverged', 'TrainingInterrupted', 'fit']
+
+
+class Batches(Protocol):
+  """An iterator whose position can be saved, as data.pipeline makes them."""
+
+  def __next__(self) -> Any: ...
+  def get_state(self) -> dict[str, Any]: ...
+  def set_state(self, state: dict[str, Any]) -> None: ...
+
+
+class TrainingDiverged(ValueError):
+  """A metric or the trained state is not finite any more."""
+
+
+def fit(
+  step_fn: Step,
+  state: Any,
+  batches: Batches,
+  *,
+  steps: int,
+  checkpointer: checkpoint.Checkpointer,
+  writer: metrics.Writer,
+  progress: Progress | None = None,
+  log_every: int,
+  save_every: int,
+  put: Callable[[Any], Any],
+  samples_per_step: int = 0,
+  evaluate: Evaluate | None = None,
+  evaluate_every: int = 0,
+  evaluate_first: bool = False,
+  samples: Samples | None = None,
+  samples_every: int = 0,
+  stop_on_nonfinite: bool = True,
+  guard_transfers: bool = True,
+) -> Any:
+  """Returns the state after `steps` steps, begun anew or resumed.
+
+  `step_fn(state, batch) -> (state, metrics)` is jitted and donates its state:
+  the caller must not use `state` again. `put` brings a host batch to the
+  devices; with `guard_transfers` a step may copy nothing else there. Metrics
+  stay on the device for `log_every` steps, then are merged by weight.
+  `evaluate(state)` gives metrics, `samples(state)` records for samples.jsonl;
+  with every = 0 they run after the last step only. When the checkpointer has
+  a `best` metric, each evaluation saves.
+
+  Raises:
+    TrainingDiverged: naming the metric and the step.
+    TrainingInterrupted: after SIGTERM or Ctrl-C, when all is saved.
+    ValueError: if the data ends early, or the checkpoint does not fit.
+  """
+  start, state, seconds = _resume(checkpointer, state, batches)
+  writer.truncate(start or -1)
+  log = _Log(writer, progress, samples_per_step, stop_on_nonfinite, seconds)
+  every = _Every(steps, log_every, save_every, evaluate_every, samples_every)
+  after = _After(every, log, batches, checkpointer, evaluate, samples)
+  if progress:
+    progress.begin(start)
+  if evaluate and evaluate_first and not start:
+    writer.write(0, evaluate(state))
+  with Interrupts() as interrupts:
+    for step in range(start + 1, steps + 1):
+      batch = put(_next(batches, step, steps))
+      with _guard(guard_transfers):
+        state, measured = step_fn(state, batch)
+      log.add(step, measured)
+      after(step, state, interrupts.asked(step))
+  checkpointer.wait()
+  if progress:
+    progress.close()
+  return state
+
+
+def _resume(
+  checkpointer: checkpoint.Checkpointer, state: Any, batches: Batches
+) -> tuple[int, Any, float]:
+  """Returns (steps done, state, seconds of training so far)."""
+  restored = checkpointer.restore_latest(checkpoint.abstract(state))
+  if restored is None:
+    return 0, state, 0.0
+  batches.set_state(restored.data_state)
+  return restored.step, restored.state, restored.extra['seconds']
+
+
+def _next(batches: Batches, step: int, steps: int) -> Any:
+  try:
+    return next(batches)
+  except StopIteration:
+    raise ValueError(
+      f'the data ended after {step - 1} of {steps} steps: allow more epochs '
+      'or ask for fewer steps'
+    ) from None
+
+
+def _guard(on: bool) -> contextlib.AbstractContextManager[Any]:
+  if not on:
+    return contextlib.nullcontext()
+  return jax.transfer_guard_host_to_device('disallow')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Every:
+  """After which steps to do what; the last step does everything."""
+
+  steps: int
+  log: int
+  save: int
+  evaluate: int
+  samples: int
+
+  def due(self, step: int, every: int) -> bool:
+    return step == self.steps or bool(every and step % every == 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _After:
+  """All that may follow a step."""
+
+  every: _Every
+  log: _Log
+  batches: Batches
+  checkpointer: checkpoint.Checkpointer
+  evaluate: Evaluate | None
+  samples: Samples | None
+
+  def __call__(self, step: int, state: Any, stop: bool) -> None:
+    every, writer = self.every, self.log.writer
+    evaluating = self.evaluate and every.due(step, every.evaluate)
+    judged = evaluating and self.checkpointer.best
+    saving = stop or judged or every.due(step, every.save)
+    if saving or evaluating or every.due(step, every.log):
+      self.log.flush(step)
+    found = None
+    with self.log.paused():
+      if self.evaluate and evaluating:
+        found = metrics.floats(self.evaluate(state))
+        writer.write(step, found)
+      if self.samples and every.due(step, every.samples):
+        writer.write_samples(step, self.samples(state))
+      if saving:
+        self._save(step, state, found)
+      if stop and step < every.steps:
+        self._leave(step)
+
+  def _save(
+    self, step: int, state: Any, found: Mapping[str, float] | None
+  ) -> None:
+    if self.log.strict and not _finite(state):
+      kept = self.checkpointer.latest_step()
+      raise TrainingDiverged(
+        f'the state after step {step} is not finite, though its metrics are. '
+        f'{_REMEDY} It was not saved; the newest checkpoint: step {kept}.'
+      )
+    position, extra = self.batches.get_state(), {'seconds': self.log.seconds}
+    self.checkpointer.save(step, state, position, extra, found)
+
+  def _leave(self, step: int) -> None:
+    self.checkpointer.wait()
+    if self.log.bar:
+      self.log.bar.close()
+    raise TrainingInterrupted(
+      f'{self.log.writer.stage} was interrupted after step {step} of '
+      f'{self.every.steps}; everything is saved. Run the same command again to '
+      'go on from there.'
+    )
+
+
+_REMEDY = (
+  'Lower the learning rate, lengthen its warmup or clip the gradient norm.'
+)
+
+
+def _finite(state: Any) -> bool:
+  leaves = [
+    x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)
+  ]
+  return not leaves or bool(_all_finite(leaves))
+
+
+@jax.jit
+def _all_finite(leaves: list[jax.Array]) -> jax.Array:
+  return jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()
+
+
+class _Log:
+  """Device metrics of the steps since the last flush, and the clock."""
+
+  def __init__(
+    self,
+    writer: metrics.Writer,
+    bar: Progress | None,
+    samples_per_step: int,
+    strict: bool,
+    seconds: float,
+  ):
+    self.writer, self.bar, self.strict = writer, bar, strict
+    self.seconds = seconds  # of training: evaluations and saves left out
+    self._samples = samples_per_step
+    self._pending: list[tuple[int, Mapping[str, Any]]] = []
+    self._timed = 0  # steps in `_interval` seconds
+    self._interval = 0.0
+    self._since = time.monotonic()
+    self._compiled = False
+
+  def add(self, step: int, measured: Mapping[str, Any]) -> None:
+    """Keeps the metrics where they are: nothing waits for the device."""
+    self._pending.append((step, measured))
+    self._timed += 1
+    if not self._compiled:  # the first step says nothing about the speed
+      jax.block_until_ready(measured)
+      self._tick()
+      self._compiled, self._timed, self._interval = True, 0, 0.0
+
+  def flush(self, step: int) -> None:
+    """Fetches the pending metrics, checks and writes them."""
+    fetched = jax.device_get(self._pending)
+    self._tick()
+    merged = metrics.Accumulator()
+    for at, measured in fetched:
+      if self.strict:
+        _check(at, metrics.floats(measured))
+      merged.add(measured)
+    values = merged.values() | {'time/seconds': self.seconds}
+    if self._timed:
+      rate = self._timed / max(self._interval, 1e-9)
+      values['time/steps_per_second'] = rate
+      if self._samples:
+        values['time/samples_per_second'] = rate * self._samples
+    self.writer.write(step, values)
+    if self.bar:
+      self.bar.update(step, values)
+    self._pending, self._timed, self._interval = [], 0, 0.0
+
+  def _tick(self) -> None:
+    now = time.monotonic()
+    self.seconds += now - self._since
+    self._interval += now - self._since
+    self._since = now
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves what happens inside out of the speed."""
+    self._tick()
+    yield
+    self._since = time.monotonic()
+
+
+def _check(step: int, values: Mapping[str, float]) -> None:
+  for name, value in values.items():
+    if not math.isfinite(value):
+      raise TrainingDiverged(
+        f'{name} is {value} at step {step}: training diverged and stops here. '
+        f'{_REMEDY} The checkpoints before it are kept.'
+      )

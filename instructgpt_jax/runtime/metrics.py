@@ -1,0 +1,159 @@
+"""Metrics on disk: JSON lines, TensorBoard and sampled texts of one stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+
+from instructgpt_jax.runtime import distributed, run
+from instructgpt_jax.types import Mean
+
+
+def floats(values: Mapping[str, Any]) -> dict[str, float]:
+  """Returns each metric as a float; a Mean gives total / weight."""
+  values = jax.device_get(dict(values))
+  return {
+    name: float(x.value()) if isinstance(x, Mean) else float(np.asarray(x))
+    for name, x in values.items()
+  }
+
+
+class Accumulator:
+  """Merges the metrics of several steps on the host, by weight."""
+
+  def __init__(self) -> None:
+    self._totals: dict[str, tuple[float, float]] = {}
+
+  def add(self, metrics: Mapping[str, Any]) -> None:
+    """Adds one step; a plain number counts as a mean of weight 1."""
+    for name, x in jax.device_get(dict(metrics)).items():
+      total, weight = (x.total, x.weight) if isinstance(x, Mean) else (x, 1.0)
+      before = self._totals.get(name, (0.0, 0.0))
+      self._totals[name] = (before[0] + float(total), before[1] + float(weight))
+
+  def values(self) -> dict[str, float]:
+    """Returns the merged means since the last `clear` (0 where weight is 0)."""
+    return {
+      name: total / max(weight, 1e-8)
+      for name, (total, weight) in self._totals.items()
+    }
+
+  def clear(self) -> None:
+    self._totals = {}
+
+
+class Writer:
+  """Writes metrics.jsonl, samples.jsonl and TensorBoard events of a stage.
+
+  Only the main process writes. A line of metrics.jsonl is
+  {"step", "stage", "time", "values": {name: number}}, with null for a number
+  that is not finite; a line of samples.jsonl is a sample with "step" and
+  "stage" added. Each line is flushed, so a killed run loses at most one.
+  """
+
+  def __init__(
+    self,
+    folder: str | os.PathLike[str],
+    *,
+    stage: str | None = None,
+    tensorboard: bool = True,
+  ):
+    self.folder = pathlib.Path(folder)
+    self.stage = stage or self.folder.name
+    self._active = distributed.is_main()
+    self._tensorboard = tensorboard
+    self._board: tensorboardX.SummaryWriter | None = None
+    self._purge: int | None = None
+    if self._active:
+      self.folder.mkdir(parents=True, exist_ok=True)
+
+  def write(self, step: int, values: Mapping[str, Any]) -> None:
+    """Writes one line; `values` may be floats, arrays or Means."""
+    if not self._active:
+      return
+    numbers = floats(values)
+    line = {'step': step, 'stage': self.stage, 'time': time.time()}
+    _append(self.folder / 'metrics.jsonl', [line | {'values': numbers}])
+    if self._tensorboard:
+      for name, number in numbers.items():
+        self._events().add_scalar(f'{self.stage}/{name}', number, step)
+      self._events().flush()
+
+  def write_samples(
+    self, step: int, samples: Iterable[Mapping[str, Any]]
+  ) -> None:
+    """Writes one line a sample: texts with whatever else describes them."""
+    if self._active:
+      head = {'step': step, 'stage': self.stage}
+      lines = [head | dict(sample) for sample in samples]
+      _append(self.folder / 'samples.jsonl', lines)
+
+  def truncate(self, step: int) -> None:
+    """Drops what was written after `step`, to be written again by a resume.
+
+    A negative step drops everything. A line torn by a kill goes as well.
+    """
+    if not self._active:
+      return
+    for name in ('metrics.jsonl', 'samples.jsonl'):
+      path = self.folder / name
+      if path.exists():
+        kept = [line for line in read_lines(path) if line['step'] <= step]
+        _replace(path, kept)
+    self._purge = max(step + 1, 0)
+
+  def _events(self) -> tensorboardX.SummaryWriter:
+    # Opened late: `purge_step` hides the events a resume will write again.
+    if self._board is None:
+      self._board = tensorboardX.SummaryWriter(
+        str(self.folder / 'tensorboard'), purge_step=self._purge
+      )
+    return self._board
+
+  def close(self) -> None:
+    if self._board is not None:
+      self._board.close()
+
+  def __enter__(self) -> Writer:
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    self.close()
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns the objects of a JSON Lines file, [] if it does not exist.
+
+  A last line without its end was torn by a kill and is left out.
+  """
+  try:
+    text = pathlib.Path(path).read_text(encoding='utf-8')
+  except FileNotFoundError:
+    return []
+  lines = text.split('\n')[:-1]
+  return [json.loads(line) for line in lines if line.strip()]
+
+
+def _append(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
+  with open(path, 'a', encoding='utf-8') as f:
+    f.write(_encode(lines))
+
+
+def _replace(path: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> None:
+  temporary = path.with_name(f'.{path.name}.tmp')
+  temporary.write_text(_encode(lines), encoding='utf-8')
+  os.replace(temporary, path)
+
+
+def _encode(lines: Sequence[Mapping[str, Any]]) -> str:
+  return ''.join(
+    json.dumps(run.plain(line), ensure_ascii=False) + '\n' for line in lines
+  )
