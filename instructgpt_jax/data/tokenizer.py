@@ -1,0 +1,186 @@
+"""One tokenizer for a run: trained here, GPT-2's, or a transformers folder.
+
+Text is data: a special token's name inside a text is encoded as the ordinary
+characters it is made of, so no record can end a document or forge a pad.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tokenizers
+import transformers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+Path = str | os.PathLike[str]
+
+EOS = '<|endoftext|>'
+PAD = '<|pad|>'
+
+
+class Tokenizer:
+  """A transformers tokenizer, narrowed to what training needs.
+
+  `pad_id` may equal `eos_id`: masks tell pads from text, never ids.
+  """
+
+  def __init__(self, inner: Any, *, origin: str = 'tokenizer') -> None:
+    """Wraps a transformers tokenizer; raises ValueError without an EOS."""
+    if inner.eos_token_id is None:
+      raise ValueError(
+        f'{origin}: the tokenizer has no end-of-text token. Set "eos_token" '
+        'in its tokenizer_config.json or pass eos_token=.'
+      )
+    self._inner = inner
+    self._fast = getattr(inner, 'backend_tokenizer', None)
+    if self._fast is not None:
+      self._fast.no_truncation()
+      self._fast.no_padding()
+      self._fast.encode_special_tokens = True
+
+  @property
+  def eos_id(self) -> int:
+    return int(self._inner.eos_token_id)
+
+  @property
+  def pad_id(self) -> int:
+    pad = self._inner.pad_token_id
+    return self.eos_id if pad is None else int(pad)
+
+  @functools.cached_property
+  def vocab_size(self) -> int:
+    """One more than the highest id: the rows an embedding needs."""
+    return max(self._inner.get_vocab().values()) + 1
+
+  def encode(self, text: str) -> list[int]:
+    """Returns the ids of `text`; nothing is added before or after."""
+    return self.encode_batch([text])[0]
+
+  def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    """Returns the ids of each text (in parallel where the library can)."""
+    texts = list(texts)
+    if not texts:
+      return []
+    if self._fast is not None:
+      encoded = self._fast.encode_batch_fast(texts, add_special_tokens=False)
+      return [e.ids for e in encoded]
+    options = {'add_special_tokens': False, 'split_special_tokens': True}
+    return [list(self._inner.encode(text, **options)) for text in texts]
+
+  def decode(self, ids: Iterable[int], *, keep_special: bool = False) -> str:
+    """Returns the text of `ids`; specials (EOS, pad) are left out."""
+    return self._inner.decode(
+      [int(i) for i in ids],
+      skip_special_tokens=not keep_special,
+      clean_up_tokenization_spaces=False,
+    )
+
+  def save(self, folder: Path) -> None:
+    """Writes a folder that `from_folder` and transformers can load."""
+    self._inner.save_pretrained(str(folder))
+
+  def fingerprint(self) -> str:
+    """Returns a SHA-256 over all that decides ids; it survives a save."""
+    if self._fast is not None:
+      parts: Any = json.loads(self._fast.to_str())
+      parts = {k: parts[k] for k in ('normalizer', 'pre_tokenizer', 'model')}
+    else:
+      parts = type(self._inner).__name__
+    identity = [parts, self._inner.get_vocab(), self.eos_id, self.pad_id]
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def train_bpe(
+  texts: Iterable[str], vocab_size: int, folder: Path | None = None
+) -> Tokenizer:
+  """Returns a byte-level BPE learned from `texts`, saved if a folder is given.
+
+  Ids 0 and 1 are pad and EOS, then come the 256 bytes, so any text can be
+  encoded. Fewer tokens than asked for come out where the text holds no more
+  pairs to merge.
+  """
+  smallest = 256 + 2
+  if vocab_size < smallest:
+    raise ValueError(
+      f'vocab_size = {vocab_size} is too small: byte-level BPE needs 256 '
+      f'bytes and 2 special tokens. Use {smallest} or more.'
+    )
+  backend = tokenizers.Tokenizer(models.BPE())
+  backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  backend.decoder = decoders.ByteLevel()
+  trainer = trainers.BpeTrainer(
+    vocab_size=vocab_size,
+    special_tokens=[PAD, EOS],
+    initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    show_progress=False,
+  )
+  backend.train_from_iterator(texts, trainer)
+  tokenizer = _wrap(backend, pad_token=PAD, origin='trained BPE')
+  if folder is not None:
+    tokenizer.save(folder)
+  return tokenizer
+
+
+def gpt2(encoder_json: Path, vocab_bpe: Path) -> Tokenizer:
+  """Returns GPT-2's byte-level BPE from OpenAI's two files; pad is EOS.
+
+  Raises ValueError where a file is missing or is not what it should be.
+  """
+  for path in (encoder_json, vocab_bpe):
+    if not pathlib.Path(path).is_file():
+      raise ValueError(
+        f'{path}: no such file. GPT-2 BPE needs encoder.json and vocab.bpe.'
+      )
+  try:
+    model = models.BPE.from_file(str(encoder_json), str(vocab_bpe))
+  except Exception as error:  # the library raises bare Exception
+    raise ValueError(
+      f'{encoder_json} and {vocab_bpe} are no GPT-2 BPE pair ({error}). '
+      'Give encoder.json first, then vocab.bpe, of the same model.'
+    ) from error
+  backend = tokenizers.Tokenizer(model)
+  if backend.token_to_id(EOS) is None:
+    raise ValueError(f'{encoder_json}: no {EOS!r} token. Use GPT-2 files.')
+  backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  backend.decoder = decoders.ByteLevel()
+  return _wrap(backend, pad_token=EOS, origin=str(encoder_json))
+
+
+def from_folder(folder: Path, *, eos_token: str | None = None) -> Tokenizer:
+  """Returns the tokenizer saved in a local folder; nothing is downloaded.
+
+  Any folder that transformers can read without running code from it.
+  `eos_token` names the end-of-text token where the folder does not.
+  """
+  path = pathlib.Path(folder)
+  if not path.is_dir():
+    raise ValueError(f'{path}: no such tokenizer folder. Correct the path.')
+  options = {} if eos_token is None else {'eos_token': eos_token}
+  try:
+    inner = transformers.AutoTokenizer.from_pretrained(
+      str(path), local_files_only=True, trust_remote_code=False, **options
+    )
+  except Exception as error:  # OSError, ValueError, KeyError, ImportError ...
+    raise ValueError(
+      f'{path}: transformers cannot load a tokenizer from it ('
+      f'{type(error).__name__}: {error}). Give a folder with '
+      'tokenizer.json and tokenizer_config.json.'
+    ) from error
+  return Tokenizer(inner, origin=str(path))
+
+
+def _wrap(backend: Any, *, pad_token: str, origin: str) -> Tokenizer:
+  inner = transformers.PreTrainedTokenizerFast(
+    tokenizer_object=backend,
+    eos_token=EOS,
+    pad_token=pad_token,
+    clean_up_tokenization_spaces=False,
+  )
+  return Tokenizer(inner, origin=origin)
