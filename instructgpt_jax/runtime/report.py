@@ -1,0 +1,179 @@
+"""The end of a run: report.json, report.html and a table for the terminal."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from instructgpt_jax.runtime import metrics, page, run
+from instructgpt_jax.runtime.progress import duration
+
+_MODELS = ('base', 'sft', 'ppo', 'ppo_ptx')
+_PER_MODEL = {  # report key -> (label, digits)
+  'gold_score': ('gold score', 3),
+  'reward_score': ('reward score', 3),
+  'pretrain_loss': ('pretraining loss (nats per token)', 4),
+  'pretrain_loss_change': ('pretraining loss against base', 4),
+  'kl': ('KL to the initial policy (nats)', 2),
+  'response_length': ('response length (tokens)', 1),
+}
+
+
+class Table(NamedTuple):
+  """One table: a header, and rows of as many cells."""
+
+  title: str
+  header: list[str]
+  rows: list[list[str]]
+
+
+def write_report(
+  run_folder: str | os.PathLike[str],
+  report: Mapping[str, Any],
+  *,
+  samples: Sequence[Mapping[str, Any]] | None = None,
+) -> pathlib.Path:
+  """Writes report.json and report.html; returns the path of the latter.
+
+  `report` has the keys of the run's report.json; any of them may be absent, as
+  the gold score is on real data. A sample is
+  {"prompt": text, "responses": {model: text}, "scores": {model: {name: x}}};
+  without `samples` those of evaluate/samples.jsonl are shown. The curves are
+  read from metrics.jsonl of every stage folder.
+  """
+  folder = pathlib.Path(run_folder)
+  run.write_json(folder / 'report.json', report)
+  if samples is None:
+    samples = metrics.read_lines(folder / 'evaluate' / 'samples.jsonl')
+  html = page.render(
+    report, tables(report), stage_lines(folder, report), samples
+  )
+  path = folder / 'report.html'
+  temporary = path.with_name('.report.html.tmp')
+  temporary.write_text(html, encoding='utf-8')
+  os.replace(temporary, path)
+  return path
+
+
+def stage_lines(
+  folder: pathlib.Path, report: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+  """Returns the metric lines of each stage, in the order they were run."""
+  found = {
+    path.parent.name: metrics.read_lines(path)
+    for path in folder.glob('*/metrics.jsonl')
+  }
+  order = list(report.get('seconds') or {})
+
+  def place(stage: str) -> tuple[int, float]:
+    known = order.index(stage) if stage in order else len(order)
+    return known, found[stage][0]['time']
+
+  return {s: found[s] for s in sorted(filter(found.get, found), key=place)}
+
+
+def terminal_table(report: Mapping[str, Any]) -> str:
+  """Returns the tables of the report as aligned text."""
+  blocks = []
+  for table in tables(report):
+    lines = [table.header, *table.rows]
+    widths = [max(len(x[i]) for x in lines) for i in range(len(table.header))]
+    rule = ['-' * width for width in widths]
+    text = [_aligned(cells, widths) for cells in (table.header, rule)]
+    text += [_aligned(cells, widths) for cells in table.rows]
+    blocks.append('\n'.join(text))
+  return '\n\n'.join(blocks)
+
+
+def _aligned(cells: Iterable[str], widths: Sequence[int]) -> str:
+  first, *rest = (
+    cell.ljust(width) if i == 0 else cell.rjust(width)
+    for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+  )
+  return '  '.join([first, *rest]).rstrip()
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+  """Returns what the page and the terminal show, without what is absent."""
+  every = (_models(report), _wins(report), _reward(report), _effort(report))
+  return [table for table in every if table.rows]
+
+
+def _models(report: Mapping[str, Any]) -> Table:
+  keys = [k for k in _PER_MODEL if isinstance(report.get(k), Mapping)]
+  seen = {name: None for key in keys for name in report[key]}
+  names = sorted(seen, key=lambda n: _MODELS.index(n) if n in _MODELS else 9)
+  rows = []
+  for key in keys:
+    label, digits = _PER_MODEL[key]
+    cells = [interval_text(report[key].get(n), digits) for n in names]
+    rows.append([label, *cells])
+  if isinstance(report.get('kl'), (int, float)):
+    cells = [''] * (len(names) - 1) + [f'{report["kl"]:.2f}']
+    rows += [[_PER_MODEL['kl'][0], *cells]] if names else []
+  return Table('Models', ['mean [95% interval]', *names], rows)
+
+
+def _wins(report: Mapping[str, Any]) -> Table:
+  rows = []
+  for name, value in (report.get('win_rate') or {}).items():
+    x = _interval(value)
+    if x:
+      low, high = (f'{100 * x[k]:.1f}%' for k in ('low', 'high'))
+      n = str(x.get('n', ''))
+      rows.append([spoken(name), f'{100 * x["mean"]:.1f}%', low, high, n])
+  return Table(
+    'Win rate', ['wins (ties half)', 'rate', 'low', 'high', 'n'], rows
+  )
+
+
+def _reward(report: Mapping[str, Any]) -> Table:
+  accuracy = report.get('reward_accuracy') or {}
+  rows = [
+    [spoken(key), f'{value:,}' if key == 'pairs' else f'{100 * value:.1f}%']
+    for key, value in accuracy.items()
+    if isinstance(value, (int, float))
+  ]
+  return Table('Reward model', ['reward model accuracy', 'value'], rows)
+
+
+def _effort(report: Mapping[str, Any]) -> Table:
+  seconds = report.get('seconds') or {}
+  rows = [[name, duration(value)] for name, value in seconds.items()]
+  if len(rows) > 1:
+    rows.append(['all', duration(sum(seconds.values()))])
+  rows += [
+    [f'{name} parameters', f'{count:,}']
+    for name, count in (report.get('params') or {}).items()
+  ]
+  return Table('Time and size', ['stage', 'time'], rows)
+
+
+def spoken(name: str) -> str:
+  """Returns a key as people read it: ppo_ptx_over_sft -> ppo_ptx over sft."""
+  left, over, right = name.partition('_over_')
+  return (
+    f'{left} over {right.replace("_", " ")}'
+    if over
+    else (left.replace('_', ' '))
+  )
+
+
+def _interval(value: Any) -> Mapping[str, Any] | None:
+  if isinstance(value, Mapping) and value.get('mean') is not None:
+    mean = value['mean']
+    return {'low': mean, 'high': mean} | dict(value)
+  if isinstance(value, (int, float)):
+    return {'mean': value, 'low': value, 'high': value}
+  return None
+
+
+def interval_text(value: Any, digits: int = 3) -> str:
+  """Returns '0.512 [0.490, 0.534]', a number alone, or '-' for nothing."""
+  x = _interval(value)
+  if x is None:
+    return '-'
+  mean, low, high = (f'{x[k]:.{digits}f}' for k in ('mean', 'low', 'high'))
+  return mean if low == high else f'{mean} [{low}, {high}]'
