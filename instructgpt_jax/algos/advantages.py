@@ -81,15 +81,16 @@ def gae(
   gamma = jnp.asarray(gamma, jnp.float32)
   decay = gamma * jnp.asarray(lam, jnp.float32)
 
-  def step(after: tuple[Array, Array], now: tuple[Array, Array, Array]):
+  # Pads come first in reverse: all zeros there, so the carry stays zero.
+  def step(after: tuple[Array, Array], now: tuple[Array, Array]):
     next_advantage, next_value = after
-    reward, value, real = now
+    reward, value = now
     delta = reward + gamma * next_value - value
-    advantage = jnp.where(real, delta + decay * next_advantage, 0.0)
+    advantage = delta + decay * next_advantage
     return (advantage, value), advantage
 
   end = jnp.zeros_like(rewards[:, 0])
   _, advantages = jax.lax.scan(
-    step, (end, end), (rewards.T, values.T, mask.T), reverse=True
+    step, (end, end), (rewards.T, values.T), reverse=True
   )
   return advantages.T, advantages.T + values

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from jax.test_util import check_grads
 
 from instructgpt_jax.algos import likelihood, sampling
 
@@ -102,7 +103,7 @@ def test_gradient_is_onehot_minus_softmax():
 def test_loss_agrees_with_finite_differences():
   hidden, unembed, tokens = _inputs(5)
   mask = jnp.asarray(np.random.default_rng(1).random((B, T)) < 0.7)
-  jax.test_util.check_grads(
+  check_grads(
     lambda h, w: next_token(h, w, tokens, mask, chunk=3).value(),
     (hidden, unembed),
     order=1,

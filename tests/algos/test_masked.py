@@ -45,6 +45,16 @@ def test_whiten_leaves_pads_exactly_zero():
     assert (white[~np.asarray(MASK)] == 0).all()
 
 
+def test_nan_in_pads_does_not_reach_the_gradient_of_whiten():
+  clean = jnp.where(MASK, X, 0.0)
+  grads = [
+    jax.grad(lambda x: jnp.square(masked.whiten(x, MASK))[0, 0])(x)
+    for x in (clean, X)
+  ]
+  assert (grads[0][0, :2] != 0).all()
+  np.testing.assert_array_equal(*grads)
+
+
 def test_whiten_without_shift_keeps_the_mean():
   shifted = masked.whiten(X, MASK)
   kept = masked.whiten(X, MASK, shift_mean=False)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import rlax
+from jax.test_util import check_grads
 
 from instructgpt_jax.algos import ppo
 
@@ -214,14 +215,14 @@ def test_losses_agree_with_finite_differences():
   options = {'order': 1, 'modes': ['rev'], 'eps': 1e-2}
   tolerance = {'atol': 5e-3, 'rtol': 5e-3}
   adv = jnp.array([[1.0, -2.0, -1.0, 3.0]])
-  jax.test_util.check_grads(
+  check_grads(
     lambda x: policy_loss(x, old, adv, mask, clip=0.2)[0].value(),
     (new,),
     **options,
     **tolerance,
   )
   returns = jnp.array([[1.0, -1.0, -1.0, 2.0]])
-  jax.test_util.check_grads(
+  check_grads(
     lambda x: value_loss(x, old, returns, mask, clip=0.2)[0].value(),
     (new,),
     **options,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 from instructgpt_jax.algos import ranking
 
@@ -185,7 +186,7 @@ def test_gradient_agrees_with_finite_differences_and_jit():
   def loss(s):
     return kwise(s, ranks, valid)[0].value()
 
-  jax.test_util.check_grads(
+  check_grads(
     loss, (scores,), order=1, modes=['rev'], eps=1e-2, atol=5e-3, rtol=5e-3
   )
   plain, _ = ranking.kwise_loss(*map(jnp.asarray, (scores, ranks, valid)))

@@ -139,6 +139,17 @@ def test_impossible_tokens_are_never_drawn(seed, share):
   assert np.isfinite(logp).all()
 
 
+def test_rounding_of_the_cumulative_sum_draws_no_impossible_token(monkeypatch):
+  """A parallel sum may rise at token 1, whose probability is 0."""
+  monkeypatch.setattr(
+    jnp, 'cumsum', lambda p, axis: jnp.array([[0.49, 0.51, 0.51, 1.0]])
+  )
+  monkeypatch.setattr(jax.random, 'uniform', _EdgeUniform(0.5))
+  logits = jnp.log(jnp.array([[0.5, 0.0, 0.0, 0.5]]))
+  tokens, _ = sampling.sample(jax.random.split(jax.random.key(0), 1), logits)
+  assert tokens[0] == 3
+
+
 class _EdgeUniform:
   """Stands in for jax.random.uniform with a chosen number."""
 
