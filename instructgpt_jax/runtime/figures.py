@@ -149,7 +149,7 @@ def kl_figure(lines: Lines, report: Mapping[str, Any]) -> str | None:
   with mpl.rc_context(_STYLE):
     size = (5.6 * len(drawn), 3.7)
     figure = Figure(figsize=size, layout='constrained')
-    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    axes = figure.subplots(1, len(drawn), sharex=True, squeeze=False)[0]
     for ax, (title, curve, marks) in zip(axes, drawn, strict=True):
       points = _path(ax, curve)
       _marks(ax, marks)
@@ -163,7 +163,7 @@ def kl_figure(lines: Lines, report: Mapping[str, Any]) -> str | None:
 
 def _path(ax: Axes, curve: Curve) -> Any:
   x, y = (np.asarray(part) for part in curve)
-  ax.plot(x, y, color=GRID, lw=1.2, zorder=1)
+  ax.plot(x, y, color='#cbd2d9', lw=1.2, zorder=1)
   share = np.linspace(0, 1, len(x))
   return ax.scatter(x, y, c=share, cmap='viridis_r', s=22, vmin=0, vmax=1)
 

@@ -37,7 +37,8 @@ p { color: var(--soft); margin: 4px 0 12px; max-width: 76ch; }
   grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); }
 .tile { background: var(--paper); border: 1px solid var(--line);
   border-radius: 10px; padding: 14px 16px; }
-.tile b { display: block; font-size: 24px; line-height: 1.25;
+.tile b { display: block; font-size: 20px; line-height: 1.35;
+  white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
 .pair { display: grid; gap: 12px; align-items: start;
@@ -47,7 +48,8 @@ table { border-collapse: collapse; width: 100%;
 th, td { padding: 7px 10px; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; font-size: 13px; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal;
+  min-width: 125px; }
 tr:last-child td { border-bottom: 0; }
 img { width: 100%; height: auto; display: block; }
 details > summary { cursor: pointer; color: var(--soft); padding: 4px 0; }
@@ -149,7 +151,7 @@ def _change(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
   ]
   if None in means:
     return []
-  before, after = (number(float(m or 0)) for m in means)
+  before, after = (f'{float(m or 0):.2f}' for m in means)
   return [(f'{before} → {after}', f'{key.replace("_", " ")}, sft → {last}')]
 
 

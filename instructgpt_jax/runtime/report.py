@@ -13,9 +13,11 @@ from instructgpt_jax.runtime.progress import duration
 _MODELS = ('base', 'sft', 'ppo', 'ppo_ptx')
 _PER_MODEL = {  # report key -> (label, digits)
   'gold_score': ('gold score', 3),
+  'gold_score_greedy': ('gold score, greedy', 3),
   'reward_score': ('reward score', 3),
   'pretrain_loss': ('pretraining loss (nats per token)', 4),
-  'pretrain_loss_change': ('pretraining loss against base', 4),
+  'pretrain_loss_over_base': ('pretraining loss above base', 4),
+  'pretrain_loss_over_sft': ('pretraining loss above sft', 4),
   'kl': ('KL to the initial policy (nats)', 2),
   'response_length': ('response length (tokens)', 1),
 }
@@ -102,18 +104,24 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def _models(report: Mapping[str, Any]) -> Table:
-  keys = [k for k in _PER_MODEL if isinstance(report.get(k), Mapping)]
+  known = {*_PER_MODEL, 'seconds', 'params', 'win_rate'}
+  own = [k for k, v in report.items() if k not in known and _by_model(v)]
+  keys = [k for k in (*_PER_MODEL, *own) if _by_model(report.get(k))]
   seen = {name: None for key in keys for name in report[key]}
   names = sorted(seen, key=lambda n: _MODELS.index(n) if n in _MODELS else 9)
   rows = []
   for key in keys:
-    label, digits = _PER_MODEL[key]
+    label, digits = _PER_MODEL.get(key, (spoken(key), 3))
     cells = [interval_text(report[key].get(n), digits) for n in names]
     rows.append([label, *cells])
   if isinstance(report.get('kl'), (int, float)):
     cells = [''] * (len(names) - 1) + [f'{report["kl"]:.2f}']
     rows += [[_PER_MODEL['kl'][0], *cells]] if names else []
   return Table('Models', ['mean [95% interval]', *names], rows)
+
+
+def _by_model(value: Any) -> bool:
+  return isinstance(value, Mapping) and any(m in value for m in _MODELS)
 
 
 def _wins(report: Mapping[str, Any]) -> Table:
@@ -124,9 +132,8 @@ def _wins(report: Mapping[str, Any]) -> Table:
       low, high = (f'{100 * x[k]:.1f}%' for k in ('low', 'high'))
       n = str(x.get('n', ''))
       rows.append([spoken(name), f'{100 * x["mean"]:.1f}%', low, high, n])
-  return Table(
-    'Win rate', ['wins (ties half)', 'rate', 'low', 'high', 'n'], rows
-  )
+  header = ['win rate (ties half)', 'mean', 'low', 'high', 'n']
+  return Table('Win rate', header, rows)
 
 
 def _reward(report: Mapping[str, Any]) -> Table:

@@ -73,7 +73,7 @@ def changed_settings(
 
 
 def _flat(tree: Any, prefix: str = '') -> dict[str, Any]:
-  if not isinstance(tree, dict) or not tree:
+  if not isinstance(tree, dict) or (prefix and not tree):
     return {prefix: tree}
   flat = {}
   for key, value in tree.items():

@@ -1,0 +1,136 @@
+"""Start-up: one process needs nothing, a half described job is refused."""
+
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from instructgpt_jax.runtime import distributed
+
+NAMES = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch):
+  others = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE', 'TPU_WORKER_HOSTNAMES')
+  for name in (*NAMES, *others, 'MEGASCALE_COORDINATOR_ADDRESS'):
+    monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  seen = []
+  monkeypatch.setattr(
+    jax.distributed, 'initialize', lambda *args: seen.append(args)
+  )
+  return seen
+
+
+def test_one_process_needs_nothing(calls):
+  distributed.initialize()
+  distributed.barrier('nothing')
+  assert calls == []
+  assert distributed.is_main()
+
+
+def test_variables_describe_the_job(calls, monkeypatch):
+  for name, value in zip(NAMES, ('host:1', '4', '3'), strict=True):
+    monkeypatch.setenv(name, value)
+  distributed.initialize()
+  assert calls == [('host:1', 4, 3)]
+
+
+def test_a_job_of_one_is_one_process(calls, monkeypatch):
+  for name, value in zip(NAMES, ('host:1', '1', '0'), strict=True):
+    monkeypatch.setenv(name, value)
+  distributed.initialize()
+  assert calls == []
+
+
+def test_half_a_description_is_refused(calls, monkeypatch):
+  monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
+  with pytest.raises(ValueError, match='JAX_COORDINATOR_ADDRESS, JAX_PROCESS'):
+    distributed.initialize()
+
+
+@pytest.mark.parametrize(
+  ('name', 'value', 'joins'),
+  [
+    ('SLURM_NTASKS', '8', True),
+    ('SLURM_NTASKS', '1', False),
+    ('TPU_WORKER_HOSTNAMES', 'a,b', True),
+    ('TPU_WORKER_HOSTNAMES', 'localhost', False),
+  ],
+)
+def test_clusters_are_recognised(calls, monkeypatch, name, value, joins):
+  monkeypatch.setenv(name, value)
+  distributed.initialize()
+  assert calls == ([()] if joins else [])
+
+
+PROCESS = """
+import sys
+import jax
+jax.config.update('jax_platforms', 'cpu')
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from instructgpt_jax.runtime import checkpoint, distributed, metrics
+distributed.initialize()
+folder = sys.argv[1]
+assert distributed.is_main() == (jax.process_index() == 0)
+mesh = jax.make_mesh((2,), ('a',), axis_types=(jax.sharding.AxisType.Auto,))
+sharding = NamedSharding(mesh, P('a'))
+w = jax.make_array_from_callback(
+  (4,), sharding, lambda i: np.arange(4.0, dtype=np.float32)[i])
+with checkpoint.Checkpointer(folder + '/c') as c:
+  c.save(3, {'w': w}, {'at': 5})
+  back = c.restore_latest(checkpoint.abstract({'w': w}))
+assert (back.step, back.data_state) == (3, {'at': 5})
+mine = back.state['w'].addressable_shards[0]
+assert (np.asarray(mine.data) == np.arange(4)[mine.index]).all()
+checkpoint.save_params(folder + '/p', {'w': w}, {'tokenizer': 'a'})
+params, _ = checkpoint.load_params(folder + '/p',
+                                   checkpoint.abstract({'w': w}))
+assert params['w'].sharding == sharding
+with metrics.Writer(folder + '/m', tensorboard=False) as writer:
+  writer.write(1, {'x': 1})
+distributed.barrier('the end', seconds=60)
+if jax.process_index() == 0:
+  try:
+    distributed.barrier('a phase only one reaches', seconds=1)
+  except TimeoutError as error:
+    print(error)
+"""
+
+
+def test_two_processes_save_and_wait_together(tmp_path, monkeypatch):
+  with socket.socket() as s:
+    s.bind(('localhost', 0))
+    address = f'localhost:{s.getsockname()[1]}'
+  script = tmp_path / 'process.py'
+  script.write_text(PROCESS)
+  monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', address)
+  monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
+  root = pathlib.Path(__file__).parents[2]
+  monkeypatch.setenv('PYTHONPATH', str(root))
+  running = []
+  for index in range(2):
+    monkeypatch.setenv('JAX_PROCESS_ID', str(index))
+    running.append(
+      subprocess.Popen(
+        [sys.executable, script, tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    )
+  done = [process.communicate(timeout=120) for process in running]
+  for process, (_, err) in zip(running, done, strict=True):
+    assert process.returncode == 0, err
+  assert 'waited 1 s for the others at "a phase only one' in done[0][0]
+  lines = (tmp_path / 'm' / 'metrics.jsonl').read_text().splitlines()
+  assert len(lines) == 1
