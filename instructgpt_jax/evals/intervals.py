@@ -61,9 +61,9 @@ def win_rate(a: ArrayLike, b: ArrayLike) -> Interval:
   centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
   half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
   half /= 1 + Z95**2 / n
-  return Interval(
-    p, float(max(centre - half, 0.0)), float(min(centre + half, 1.0)), n
-  )
+  # The interval holds p exactly, but for rounding at p = 0 and p = 1.
+  low, high = min(centre - half, p), max(centre + half, p)
+  return Interval(p, float(max(low, 0.0)), float(min(high, 1.0)), n)
 
 
 def loss_difference(
