@@ -92,9 +92,13 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
       return NamedSharding(mesh, PartitionSpec())
     wanted = nn.logical_to_mesh_axes(leaf.names, RULES)
     axes = [
-      axis if size % _ways(mesh, axis) == 0 else None
+      _split(mesh, axis, size)
       for size, axis in zip(leaf.value.shape, wanted, strict=True)
     ]
+    # In the form in which XLA hands layouts back, so that the second call of
+    # a jitted step sees what the first one saw and compiles nothing.
+    while axes and axes[-1] is None:
+      axes.pop()
     return NamedSharding(mesh, PartitionSpec(*axes))
 
   return jax.tree.map(place, abstract, is_leaf=_is_box)
@@ -138,6 +142,13 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.make_array_from_process_local_data(layout, x)
 
   return jax.tree.map(put, batch)
+
+
+def _split(
+  mesh: Mesh, axis: str | tuple[str, ...] | None, size: int
+) -> str | tuple[str, ...] | None:
+  ways = _ways(mesh, axis)
+  return axis if ways > 1 and size % ways == 0 else None
 
 
 def _ways(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:

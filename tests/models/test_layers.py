@@ -1,0 +1,122 @@
+"""Blocks against the same formulas in numpy float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from instructgpt_jax.models import layers
+from instructgpt_jax.models.config import ModelConfig
+from instructgpt_jax.models.decoder import unbox
+
+CFG = ModelConfig(vocab_size=11, layers=2, width=12, heads=3, mlp_width=20)
+
+
+def _random_like(tree, seed=0):
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: rng.normal(size=x.shape).astype(np.float32), unbox(tree)
+  )
+
+
+def _init(module, *args):
+  return _random_like(module.init(jax.random.key(0), *args)['params'])
+
+
+def _double(tree):
+  return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+
+
+def test_layer_norm_is_its_formula():
+  x = np.random.default_rng(1).normal(3, 2, (2, 4, 12)).astype(np.float32)
+  params = _init(layers.LayerNorm(CFG), x)
+  got = layers.LayerNorm(CFG).apply({'params': params}, x)
+  p, x = _double(params), x.astype(np.float64)
+  spread = np.sqrt(x.var(-1, keepdims=True) + CFG.layer_norm_eps)
+  want = (x - x.mean(-1, keepdims=True)) / spread * p['scale'] + p['bias']
+  np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
+def test_layer_norm_survives_a_large_common_offset():
+  """E[x^2] - E[x]^2 would lose everything at an offset of 1e4."""
+  x = np.random.default_rng(1).normal(size=(1, 1, 12)).astype(np.float32)
+  params = {'scale': jnp.ones(12), 'bias': jnp.zeros(12)}
+  norm = lambda x: layers.LayerNorm(CFG).apply({'params': params}, x)  # noqa: E731
+  np.testing.assert_allclose(norm(x + 1e4), norm(x), atol=5e-3)
+
+
+def test_attention_is_its_formula():
+  rng = np.random.default_rng(2)
+  x = rng.normal(size=(2, 5, 12)).astype(np.float32)
+  attend = rng.random((2, 1, 5, 5)) < 0.6
+  attend |= np.eye(5, dtype=bool)
+  module = layers.Attention(CFG)
+  params = _init(module, x, attend, None, 0, 0)
+  got, kv = module.apply({'params': params}, x, attend, None, 0, 0)
+  p, x = _double(params), x.astype(np.float64)
+  q, k, v = (
+    np.einsum('btd,dnh->bnth', x, p[name]['kernel'])
+    + p[name]['bias'][:, None, :]
+    for name in ('q', 'k', 'v')
+  )
+  scores = np.einsum('bnth,bnsh->bnts', q, k) / 2.0  # head size 4
+  weights = special.softmax(np.where(attend, scores, -np.inf), axis=-1)
+  mixed = np.einsum('bnts,bnsh->btnh', weights, v)
+  want = np.einsum('btnh,nhd->btd', mixed, p['out']['kernel'])
+  np.testing.assert_allclose(got, want + p['out']['bias'], rtol=1e-4, atol=1e-4)
+  assert kv is None
+
+
+def test_a_row_that_may_see_nothing_is_finite_with_finite_gradient():
+  x = np.random.default_rng(3).normal(size=(1, 3, 12)).astype(np.float32)
+  attend = np.zeros((1, 1, 3, 3), bool)
+  module = layers.Attention(CFG)
+  params = _init(module, x, attend, None, 0, 0)
+
+  def total(x):
+    return module.apply({'params': params}, x, attend, None, 0, 0)[0].sum()
+
+  value, grad = jax.value_and_grad(total)(x)
+  assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize(
+  ('name', 'formula'),
+  [
+    ('gelu', lambda x: x * special.ndtr(x)),
+    (
+      'gelu_tanh',
+      lambda x: (
+        x / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+      ),
+    ),
+    ('quick_gelu', lambda x: x * special.expit(1.702 * x)),
+    ('relu', lambda x: np.maximum(x, 0)),
+  ],
+)
+def test_mlp_is_its_formula(name, formula):
+  cfg = ModelConfig(
+    vocab_size=11, layers=2, width=12, heads=3, mlp_width=20, activation=name
+  )
+  x = np.random.default_rng(4).normal(size=(2, 3, 12)).astype(np.float32)
+  params = _init(layers.Mlp(cfg), x)
+  got = layers.Mlp(cfg).apply({'params': params}, x)
+  p, x = _double(params), x.astype(np.float64)
+  inside = formula(x @ p['in']['kernel'] + p['in']['bias'])
+  want = inside @ p['out']['kernel'] + p['out']['bias']
+  np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+def test_projections_start_at_the_variance_that_keeps_theirs():
+  cfg = ModelConfig(vocab_size=11, layers=8, width=256, heads=4)
+  x = np.random.default_rng(5).normal(size=(4, 8, 256)).astype(np.float32)
+  params = unbox(layers.Mlp(cfg).init(jax.random.key(1), x)['params'])
+  assert np.std(params['in']['kernel']) == pytest.approx(1 / 16, rel=0.02)
+  want = 1 / np.sqrt(1024) / np.sqrt(2 * 8)
+  assert np.std(params['out']['kernel']) == pytest.approx(want, rel=0.02)
+
+
+def test_constrain_without_a_mesh_is_the_identity():
+  x = jnp.ones((3, 2))
+  assert layers.constrain(x, 'act_batch', None) is x

@@ -1,0 +1,223 @@
+"""Meshes, layouts, and that a mesh changes no result."""
+
+import contextlib
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from instructgpt_jax import optimizers, sharding
+from instructgpt_jax.models import cache as kv_cache
+from instructgpt_jax.models import decoder, heads
+from instructgpt_jax.models.config import ModelConfig
+
+SMALL = {'layers': 2, 'width': 16, 'heads': 4, 'max_length': 16}
+TOKENS = np.random.default_rng(0).integers(0, 47, (8, 12)).astype(np.int32)
+
+
+def test_the_rest_of_the_devices_goes_to_the_open_axis():
+  mesh = sharding.make_mesh(fsdp=2, tensor=2)
+  assert dict(mesh.shape) == {'data': 2, 'fsdp': 2, 'tensor': 2}
+  one = sharding.make_mesh(devices=jax.devices()[:1])
+  assert dict(one.shape) == {'data': 1, 'fsdp': 1, 'tensor': 1}
+  assert sharding.make_mesh(2, -1, 1).shape['fsdp'] == 4
+
+
+@pytest.mark.parametrize('sizes', [(-1, 3, 1), (2, 2, 1), (16, 1, 1)])
+def test_sizes_that_do_not_use_the_devices_are_refused(sizes):
+  with pytest.raises(ValueError, match='8 devices exactly'):
+    sharding.make_mesh(*sizes)
+
+
+@pytest.mark.parametrize('sizes', [(-1, -1, 1), (0, 8, 1), (-2, 4, 1)])
+def test_sizes_that_mean_nothing_are_refused(sizes):
+  with pytest.raises(ValueError, match='only one may be -1'):
+    sharding.make_mesh(*sizes)
+
+
+def _specs(cfg, mesh, model=decoder.LanguageModel):
+  init = functools.partial(decoder.init_params, model(cfg), boxed=True)
+  layout = sharding.shardings(jax.eval_shape(init, jax.random.key(0)), mesh)
+  return jax.tree.map(lambda s: s.spec, layout)
+
+
+def test_weights_lie_as_the_rules_say():
+  mesh = sharding.make_mesh(2, 2, 2)
+  cfg = ModelConfig(vocab_size=48, **SMALL, tied=False, scan_layers=True)
+  specs = _specs(cfg, mesh)
+  layer = specs['trunk']['layers']
+  assert specs['trunk']['token_embedding'] == P('tensor', 'fsdp')
+  assert specs['trunk']['position_embedding'] == P(None, 'fsdp')
+  assert specs['unembed']['kernel'] == P('fsdp', 'tensor')
+  assert layer['attention']['q']['kernel'] == P(None, 'fsdp', 'tensor')
+  assert layer['attention']['q']['bias'] == P(None, 'tensor')
+  assert layer['attention']['out']['kernel'] == P(None, 'tensor', None, 'fsdp')
+  assert layer['mlp']['in']['kernel'] == P(None, 'fsdp', 'tensor')
+  assert layer['mlp']['out']['kernel'] == P(None, 'tensor', 'fsdp')
+  assert layer['mlp_norm']['scale'] == P()
+  scalar = _specs(cfg, mesh, heads.ScalarModel)
+  assert scalar['head'] == {'kernel': P(), 'bias': P()}
+
+
+def test_an_axis_that_does_not_divide_stays_whole():
+  cfg = ModelConfig(vocab_size=47, **SMALL)
+  specs = _specs(cfg, sharding.make_mesh(2, 2, 2))
+  assert specs['trunk']['token_embedding'] == P(None, 'fsdp')
+
+
+def test_every_logical_name_of_a_model_has_a_rule():
+  cfg = ModelConfig(vocab_size=48, **SMALL, tied=False, scan_layers=True)
+  known = {name for name, _ in sharding.RULES}
+  for model in (decoder.LanguageModel(cfg), heads.ScalarModel(cfg)):
+    boxed = decoder.init_params(model, jax.random.key(0), boxed=True)
+    is_box = lambda x: isinstance(x, nn.meta.AxisMetadata)  # noqa: E731
+    for box in jax.tree.leaves(boxed, is_leaf=is_box):
+      if is_box(box):
+        assert len(box.names) == box.value.ndim
+        assert set(box.names) <= known
+
+
+def test_put_batch_splits_rows_over_data_and_fsdp():
+  mesh = sharding.make_mesh(2, 2, 2)
+  batch = sharding.put_batch({'tokens': TOKENS, 'row': np.arange(8)}, mesh)
+  np.testing.assert_array_equal(batch['tokens'], TOKENS)
+  assert batch['row'].sharding == sharding.batch_sharding(mesh)
+  shards = {s.data.shape for s in batch['tokens'].addressable_shards}
+  assert shards == {(2, 12)}
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+  mesh = sharding.make_mesh(4, 2, 1)
+  with pytest.raises(
+    ValueError, match='batch 30 is not divisible by data x fsdp = 8'
+  ):
+    sharding.put_batch(np.zeros((30, 4)), mesh)
+
+
+def _train(mesh, cfg, steps=3):
+  """Trains a little on `mesh`; returns the losses, params, cached hidden."""
+  model = decoder.LanguageModel(cfg)
+  optimizer = optimizers.make_optimizer(
+    schedule=optimizers.schedule('constant', 1e-2, 10),
+    b1=0.9,
+    b2=0.95,
+    eps=1e-3,  # a gradient that is 0 but for rounding must not decide
+    weight_decay=0.1,
+    clip_norm=1.0,
+  )
+
+  def init(key):
+    params = decoder.init_params(model, key, boxed=True)
+    return params, optimizer.init(params)
+
+  def step(params, state, tokens, key):
+    def loss(params):
+      hidden, _ = model.apply(
+        {'params': params},
+        tokens,
+        deterministic=False,
+        rngs={'dropout': key},
+      )
+      y = decoder.logits(hidden, decoder.unembedding(params, cfg))
+      logp = jax.nn.log_softmax(y[:, :-1])
+      return -jnp.take_along_axis(logp, tokens[:, 1:, None], -1).mean()
+
+    value, grads = jax.value_and_grad(loss)(params)
+    updates, state = optimizer.update(grads, state, params)
+    return optax.apply_updates(params, updates), state, value
+
+  def prefill(params, tokens):
+    cache = kv_cache.init_cache(cfg, *tokens.shape)
+    return model.apply({'params': params}, tokens, cache=cache)
+
+  losses = []
+  with sharding.use(mesh):
+    params, state = sharding.create(init, mesh, jax.random.key(0))
+    made = [x.sharding for x in jax.tree.leaves((params, state))]
+    tokens = sharding.put_batch(TOKENS, mesh)
+    train = jax.jit(step, donate_argnums=(0, 1))
+    for i in range(steps):
+      params, state, loss = train(params, state, tokens, jax.random.key(i))
+      losses.append(float(loss))
+    for old, new in zip(made, jax.tree.leaves((params, state)), strict=True):
+      assert old == new.sharding
+    assert train._cache_size() == 1  # later steps compile nothing new
+    moments = state[1].mu['trunk']['token_embedding']
+    assert moments.sharding == params['trunk']['token_embedding'].sharding
+    hidden, cache = jax.jit(prefill)(params, tokens)
+  return losses, jax.device_get(params), np.asarray(hidden), cache
+
+
+@contextlib.contextmanager
+def _no_compilation_cache():
+  """A program read back from the cache is not partitioned, so cannot warn."""
+  jax.config.update('jax_enable_compilation_cache', False)
+  jax.clear_caches()
+  try:
+    yield
+  finally:
+    jax.config.update('jax_enable_compilation_cache', True)
+
+
+@pytest.mark.parametrize(
+  ('vocab', 'settings'),
+  [
+    (48, {'scan_layers': True, 'remat': 'full', 'tied': False}),
+    (47, {'scan_layers': False, 'tied': True}),
+  ],
+)
+def test_two_by_two_by_two_is_one_device(vocab, settings, capfd):
+  cfg = ModelConfig(
+    vocab_size=vocab, **SMALL, **settings, embed_init=0.2, dropout=0.1
+  )
+  one = _train(sharding.make_mesh(devices=jax.devices()[:1]), cfg)
+  capfd.readouterr()
+  with _no_compilation_cache():
+    eight = _train(sharding.make_mesh(2, 2, 2), cfg)
+  # XLA says so on stderr when it has to replicate a tensor to reshard it.
+  assert 'rematerialization' not in capfd.readouterr().err
+  np.testing.assert_allclose(one[0], eight[0], rtol=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(one[1]), jax.tree.leaves(eight[1]), strict=True
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-4)
+  np.testing.assert_allclose(one[2], eight[2], atol=1e-3)
+  spec = eight[3].k.sharding.spec
+  assert spec[1:3] == (('data', 'fsdp'), 'tensor')
+
+
+def test_the_warning_would_be_seen(capfd):
+  """The same lookup with the table left sharded both ways does warn."""
+
+  def lookup(table, tokens):
+    x = jnp.take(table, tokens, axis=0)
+    return jax.lax.with_sharding_constraint(x, P(('data', 'fsdp')))
+
+  mesh = sharding.make_mesh(2, 2, 2)
+  with _no_compilation_cache(), sharding.use(mesh):
+    table = jax.device_put(
+      np.zeros((48, 16), np.float32),
+      jax.sharding.NamedSharding(mesh, P('tensor', 'fsdp')),
+    )
+    jax.jit(lookup).lower(table, sharding.put_batch(TOKENS, mesh)).compile()
+  assert 'rematerialization' in capfd.readouterr().err
+
+
+def test_one_row_works_on_eight_devices():
+  """What does not divide is left whole, in activations as in weights."""
+  cfg = ModelConfig(vocab_size=47, **SMALL)
+  model = decoder.LanguageModel(cfg)
+  params = decoder.init_params(model, jax.random.key(0))
+  want, _ = model.apply({'params': params}, TOKENS[:1])
+  with sharding.use(sharding.make_mesh(2, 2, 2)):
+    got, _ = jax.jit(lambda p, t: model.apply({'params': p}, t))(
+      params, TOKENS[:1]
+    )
+    again = decoder.init_params(model, jax.random.key(0))
+  np.testing.assert_allclose(got, want, atol=2e-5)
+  jax.tree.map(np.testing.assert_array_equal, params, again)
