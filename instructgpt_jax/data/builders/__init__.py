@@ -1,0 +1,17 @@
+"""Records to datasets on disk: prepared once, read at random by number."""
+
+from instructgpt_jax.data.builders.comparisons import prepare_comparisons
+from instructgpt_jax.data.builders.dataset import Dataset
+from instructgpt_jax.data.builders.prompts import prepare_prompts
+from instructgpt_jax.data.builders.token_rows import (
+  prepare_demonstrations,
+  prepare_text,
+)
+
+__all__ = [
+  'Dataset',
+  'prepare_comparisons',
+  'prepare_demonstrations',
+  'prepare_prompts',
+  'prepare_text',
+]

@@ -1,0 +1,143 @@
+"""Ranked groups: K completions of a prompt, prompt included, right-padded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from instructgpt_jax.data.builders import dataset
+from instructgpt_jax.data.builders.encoding import (
+  check_rule,
+  encoded,
+  fit_prompt,
+)
+from instructgpt_jax.data.records import (
+  DataError,
+  Located,
+  Record,
+  all_tied,
+  validate,
+)
+from instructgpt_jax.data.tokenizer import Tokenizer
+
+Ids = list[int]
+
+
+class ComparisonRows(dataset.Builder):
+  """Rows {tokens[K L], mask[K L], ranks[K], valid[K], id, labeler, ...}."""
+
+
+def prepare_comparisons(
+  records: Iterable[Located],
+  *,
+  tokenizer: Tokenizer,
+  folder: str | os.PathLike[str],
+  name: str,
+  length: int,
+  max_completions: int = 9,
+  over_length: str = 'drop',
+  inputs: Any = None,
+) -> dataset.Dataset:
+  """Returns one row per prompt, K padded to `max_completions`.
+
+  A completion is prompt + response + EOS; the EOS is left out where the
+  record's `ended` says the response was cut off. A group whose longest
+  completion exceeds `length` is dropped, or loses the left of its prompt, the
+  same for all its completions. Groups all of whose ranks are tied are left
+  out: they hold nothing to learn. `stats`: read, kept, dropped_long,
+  truncated, all_tied, completions, pairs (ordered ones), tokens, mean_length
+  (of the longest completion). Raises DataError for more than
+  `max_completions` responses.
+  """
+  check_rule(over_length, length)
+
+  def rows(stats: dataset.Stats) -> Iterator[dataset.Row]:
+    checked = (_checked(r, where, max_completions) for r, where in records)
+    fields = ['prompt', 'responses']
+    for (record, _), [[prompt], responses] in encoded(
+      checked, tokenizer, fields, stats
+    ):
+      if all_tied(record['ranks']):
+        stats['all_tied'] += 1
+        continue
+      answers = _answers(record, responses, tokenizer.eos_id)
+      room = length - max(map(len, answers))
+      asked = fit_prompt(prompt, room, over_length, stats)
+      if asked is None:
+        continue
+      row = _row(record, asked, answers, (max_completions, length), tokenizer)
+      stats['kept'] += 1
+      stats['completions'] += len(answers)
+      stats['pairs'] += _ordered_pairs(record['ranks'])
+      stats['tokens'] += int(row['mask'].sum())
+      yield row
+
+  return dataset.prepare(
+    ComparisonRows,
+    rows,
+    folder=folder,
+    name=name,
+    features={
+      'tokens': dataset.array((max_completions, length), np.int32),
+      'mask': dataset.array((max_completions, length), np.bool_),
+      'ranks': dataset.array((max_completions,), np.int32),
+      'valid': dataset.array((max_completions,), np.bool_),
+      **{key: tfds.features.Text() for key in dataset.NAMES},
+    },
+    measure=lambda row: int(row['mask'].sum(1).max()),
+    settings={
+      'length': length,
+      'max_completions': max_completions,
+      'over_length': over_length,
+    }
+    | dataset.identity(tokenizer),
+    inputs=inputs,
+  )
+
+
+def _checked(record: Record, where: str, most: int) -> Located:
+  validate(record, 'comparisons', where)
+  if len(record['responses']) > most:
+    raise DataError(
+      f'{where}: {len(record["responses"])} responses, but at most {most} '
+      'completions are read. Raise max_completions or split the record.'
+    )
+  return record, where
+
+
+def _answers(record: Record, responses: list[Ids], eos_id: int) -> list[Ids]:
+  ended = record.get('ended') or [True] * len(responses)
+  return [
+    [*ids, eos_id] if end else ids
+    for ids, end in zip(responses, ended, strict=True)
+  ]
+
+
+def _row(
+  record: Record,
+  prompt: Ids,
+  answers: list[Ids],
+  shape: tuple[int, int],
+  tokenizer: Tokenizer,
+) -> dataset.Row:
+  row: dataset.Row = {
+    'tokens': np.full(shape, tokenizer.pad_id, np.int32),
+    'mask': np.zeros(shape, bool),
+    'ranks': np.zeros(shape[0], np.int32),
+    'valid': np.arange(shape[0]) < len(answers),
+    **dataset.names(record),
+  }
+  row['ranks'][: len(answers)] = record['ranks']
+  for k, answer in enumerate(answers):
+    ids = prompt + answer
+    row['tokens'][k, : len(ids)] = ids
+    row['mask'][k, : len(ids)] = True
+  return row
+
+
+def _ordered_pairs(ranks: list[int]) -> int:
+  return sum(a < b for a in ranks for b in ranks)

@@ -1,0 +1,251 @@
+"""Prepare a dataset once, atomically, and read it back at random.
+
+Written with tfds as ArrayRecord and read as a data source: TensorFlow is
+never imported. A prepared folder holds
+
+  DIR/...            the tfds dataset, one split named 'train'
+  DIR/lengths.npy    tokens of each row, to choose shapes without reading it
+  DIR/dataset.json   written last: fingerprint, statistics, settings
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+import itertools
+import json
+import operator
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from instructgpt_jax.data.records import DataError, Record
+from instructgpt_jax.data.tokenizer import Tokenizer
+
+Row = dict[str, Any]
+Stats = collections.Counter[str]
+NAMES = ('id', 'source', 'user_id', 'labeler')
+_INFO = 'dataset.json'
+_FORMAT = 1  # raise it when what is written changes: old folders are redone
+
+
+class Dataset(Sequence[Row]):
+  """Rows by number, read from disk as they are asked for.
+
+  `dataset[i]` is a dict of numpy arrays and strings, `dataset[a:b]` a view
+  of the same class. `stats` tells what preparation kept and left out,
+  `lengths` [n] how many tokens each row has.
+  """
+
+  def __init__(self, folder: str | os.PathLike[str]) -> None:
+    self.folder = pathlib.Path(folder)
+    info = json.loads((self.folder / _INFO).read_text())
+    self.stats: dict[str, Any] = info['stats']
+    self.settings: dict[str, Any] = info['settings']
+    self.lengths: np.ndarray = np.load(self.folder / 'lengths.npy')
+    builder = tfds.builder_from_directory(self.folder / info['data'])
+    self._source = builder.as_data_source('train')
+    self._indices: range = range(len(self._source))
+
+  def __len__(self) -> int:
+    return len(self._indices)
+
+  def __getitem__(self, index: Any) -> Any:
+    if isinstance(index, slice):
+      view = object.__new__(type(self))
+      view.__dict__.update(self.__dict__)
+      view._indices = self._indices[index]
+      view.lengths = self.lengths[index]
+      return view
+    return self.__getitems__([index])[0]
+
+  def __getitems__(self, indices: Sequence[int]) -> list[Row]:
+    """Returns many rows with one read."""
+    if not len(indices):
+      return []
+    wanted = [self._indices[operator.index(i)] for i in indices]
+    return [_readable(row) for row in self._source.__getitems__(wanted)]
+
+  def __iter__(self) -> Iterator[Row]:
+    for start in range(0, len(self), 256):
+      yield from self.__getitems__(range(start, min(start + 256, len(self))))
+
+
+def array(shape: tuple[int | None, ...], dtype: Any) -> tfds.features.Tensor:
+  """Returns a feature stored as bytes: no number is boxed on the way."""
+  bytes_ = tfds.features.Encoding.BYTES
+  return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=bytes_)
+
+
+def identity(tokenizer: Tokenizer) -> dict[str, Any]:
+  """Returns what a tokenizer adds to the settings of a dataset."""
+  return {
+    'tokenizer': tokenizer.fingerprint(),
+    'vocab_size': tokenizer.vocab_size,
+    'pad_id': tokenizer.pad_id,
+  }
+
+
+def names(record: Record) -> dict[str, str]:
+  """Returns whose a record is; '' where it does not say."""
+  return {key: record.get(key, '') for key in NAMES}
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+  """Writes what `examples` yields; the subclass says how a row looks."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES = {'1.0.0': 'First version.'}  # noqa: RUF012 (tfds reads it)
+
+  def __init__(
+    self, examples: Iterable[Row], features: tfds.features.FeaturesDict, **kw
+  ) -> None:
+    self._examples, self._features = examples, features
+    super().__init__(file_format='array_record', **kw)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self, features=self._features, disable_shuffling=True
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+    del dl_manager  # nothing is downloaded
+    return {'train': self._generate_examples()}
+
+  def _generate_examples(self) -> Iterator[tuple[int, Row]]:
+    yield from enumerate(self._examples)
+
+
+def prepare(
+  builder: type[Builder],
+  rows: Callable[[Stats], Iterable[Row]],
+  *,
+  folder: str | os.PathLike[str],
+  name: str,
+  features: Mapping[str, Any],
+  measure: Callable[[Row], int],
+  settings: Mapping[str, Any],
+  inputs: Any,
+) -> Dataset:
+  """Returns the dataset at folder/name, prepared if it is not there yet.
+
+  `rows(stats)` yields the rows and counts into `stats`; it runs only where
+  nothing was prepared before under the same fingerprint, which is the class
+  of the builder, `settings` and `inputs` (any JSON value that identifies the
+  records; None never matches). An interrupted preparation leaves nothing at
+  folder/name. Raises DataError where no row is left.
+  """
+  fingerprint = json.loads(
+    json.dumps([_FORMAT, builder.__name__, dict(settings), inputs])
+  )
+  target = pathlib.Path(folder) / name
+  if inputs is not None and _fingerprint(target) == fingerprint:
+    return Dataset(target)
+  with _workplace(target) as work:
+    stats: Stats = collections.Counter()
+    lengths: list[int] = []
+    data = _write(
+      builder, _measured(rows(stats), measure, lengths), features, work
+    )
+    if not lengths:
+      raise DataError(f'{name}: no row is left to learn from. {_tell(stats)}')
+    np.save(work / 'lengths.npy', np.asarray(lengths, np.int32))
+    info = {
+      'fingerprint': fingerprint,
+      'settings': dict(settings),
+      'stats': _summary(stats, lengths),
+      'data': str(data.relative_to(work)),
+    }
+    (work / _INFO).write_text(json.dumps(info, indent=2) + '\n')
+    _install(work, target)
+  return Dataset(target)
+
+
+@contextlib.contextmanager
+def _workplace(target: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields an empty folder beside `target` that is gone afterwards.
+
+  What a killed preparation of this dataset left there is cleared first.
+  """
+  target.parent.mkdir(parents=True, exist_ok=True)
+  work = target.parent / f'.{target.name}.partial'
+  shutil.rmtree(work, ignore_errors=True)
+  work.mkdir()
+  try:
+    yield work
+  finally:
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _measured(
+  rows: Iterable[Row], measure: Callable[[Row], int], lengths: list[int]
+) -> Iterator[Row]:
+  for row in rows:
+    lengths.append(measure(row))
+    yield row
+
+
+def _write(
+  builder: type[Builder],
+  rows: Iterator[Row],
+  features: Mapping[str, Any],
+  work: pathlib.Path,
+) -> pathlib.Path:
+  """Returns the folder tfds wrote; its progress bars are kept quiet."""
+  first = next(rows, None)
+  if first is None:  # tfds has no words for an empty split
+    return work
+  made = builder(
+    itertools.chain([first], rows),
+    tfds.features.FeaturesDict(features),
+    data_dir=work,
+  )
+  quiet = io.StringIO()
+  with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+    made.download_and_prepare()
+  return pathlib.Path(made.data_dir)
+
+
+def _fingerprint(target: pathlib.Path) -> Any:
+  try:
+    return json.loads((target / _INFO).read_text())['fingerprint']
+  except (OSError, ValueError, KeyError, TypeError):
+    return None  # nothing there, or not finished: prepare it
+
+
+def _install(work: pathlib.Path, target: pathlib.Path) -> None:
+  """Puts the finished folder in place of an outdated one, if there is one."""
+  outdated = target.parent / f'.{target.name}.outdated'
+  shutil.rmtree(outdated, ignore_errors=True)
+  with contextlib.suppress(FileNotFoundError):
+    os.replace(target, outdated)
+  os.replace(work, target)
+  shutil.rmtree(outdated, ignore_errors=True)
+
+
+def _summary(stats: Stats, lengths: list[int]) -> dict[str, Any]:
+  """Returns the counts of a preparation, with what follows from them."""
+  found: dict[str, Any] = dict.fromkeys(
+    ('read', 'kept', 'dropped_long', 'truncated', 'all_tied', 'tokens'), 0
+  )
+  found |= {key: int(value) for key, value in stats.items()}
+  found |= {'rows': len(lengths), 'mean_length': float(np.mean(lengths))}
+  return found
+
+
+def _tell(stats: Stats) -> str:
+  found = ', '.join(f'{k} {v}' for k, v in stats.items()) or 'nothing read'
+  return f'Counted: {found}. Raise the length limit or give more records.'
+
+
+def _readable(row: Row) -> Row:
+  return {
+    key: value.decode() if isinstance(value, bytes) else value
+    for key, value in row.items()
+  }

@@ -1,0 +1,161 @@
+"""Iterators whose place can be saved: which rows come when, and in step.
+
+Every iterator has `__next__`, `get_state() -> JSON values` and `set_state`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grain
+import numpy as np
+
+State = dict[str, Any]
+_ENDLESS = 2**48  # batches: more than any run makes
+
+
+class Plan:
+  """Which rows make up batch b, on all processes and on this one.
+
+  A row is named by its id: number + epoch * rows. -1 is an added row.
+  """
+
+  def __init__(
+    self,
+    rows: int,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    epochs: int | None = 1,
+    process_index: int = 0,
+    process_count: int = 1,
+  ) -> None:
+    """Lays out the batches; without a seed they come in order."""
+    if batch_size < 1 or batch_size % process_count:
+      raise ValueError(
+        f'A batch of {batch_size} cannot be shared by {process_count} '
+        'processes. Use a multiple of their number.'
+      )
+    if not rows:
+      raise ValueError('The dataset has no rows. Prepare it anew.')
+    self.rows, self.batch_size, self.seed = rows, batch_size, seed
+    part = batch_size // process_count
+    self.local = slice(process_index * part, (process_index + 1) * part)
+    self.positions = None if epochs is None else rows * epochs
+    self.steps: int | None = None
+    if self.positions is not None:
+      full, rest = divmod(self.positions, batch_size)
+      self.steps = full if seed is not None else full + bool(rest)
+      if not self.steps:
+        raise ValueError(
+          f'{rows} rows x {epochs} epochs do not fill one batch of '
+          f'{batch_size}. Lower the batch size or give more data.'
+        )
+    order = grain.MapDataset.range(rows)
+    if seed is not None:
+      order = order.shuffle(seed=seed)
+    self._order = order.repeat(epochs)
+
+  def batch(self, step: int) -> np.ndarray:
+    """Returns [B] the row ids of a global batch."""
+    first = step * self.batch_size
+    ids = np.full(self.batch_size, -1, np.int64)
+    for i in range(self.batch_size):
+      position = first + i
+      if self.positions is not None and position >= self.positions:
+        break
+      epoch = position // self.rows
+      ids[i] = self._order[position] + epoch * self.rows
+    return ids
+
+  def identity(self) -> State:
+    """Returns what must be equal for a saved place to mean the same."""
+    return {
+      'rows': self.rows,
+      'batch_size': self.batch_size,
+      'seed': self.seed,
+    }
+
+
+class RowBatches:
+  """The batches of a plan, read ahead in the background.
+
+  `steps` is how many there are, None where they never end.
+  """
+
+  def __init__(self, plan: Plan, make: Callable[[int], Any]) -> None:
+    self.steps = plan.steps
+    self._identity = plan.identity()
+    steps = _ENDLESS if plan.steps is None else plan.steps
+    batches = grain.MapDataset.range(steps).map(make)
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+    self._iterator = iter(batches.to_iter_dataset(options))
+
+  def __iter__(self) -> Iterator[Any]:
+    return self
+
+  def __next__(self) -> Any:
+    return next(self._iterator)
+
+  def get_state(self) -> State:
+    """Returns the place after the last batch given, as JSON values."""
+    return self._iterator.get_state() | self._identity
+
+  def set_state(self, state: State) -> None:
+    """Goes to a saved place; raises ValueError if it is of other batches."""
+    changed = [
+      f'{key}: {state.get(key)} -> {now}'
+      for key, now in self._identity.items()
+      if state.get(key) != now
+    ]
+    if changed:
+      raise ValueError(
+        f'The saved data position is of other batches ({", ".join(changed)}).'
+        ' Restore the old data and settings or start the stage anew.'
+      )
+    self._iterator.set_state({'next_index': state['next_index']})
+
+
+class Zip:
+  """Tuples of batches of several iterators, with one place for all."""
+
+  def __init__(self, *parts: Any) -> None:
+    self._parts = parts
+
+  def __iter__(self) -> Iterator[tuple[Any, ...]]:
+    return self
+
+  def __next__(self) -> tuple[Any, ...]:
+    return tuple([next(part) for part in self._parts])
+
+  def get_state(self) -> State:
+    return {str(i): part.get_state() for i, part in enumerate(self._parts)}
+
+  def set_state(self, state: State) -> None:
+    if len(state) != len(self._parts):
+      raise ValueError(
+        f'The saved data position is of {len(state)} iterators, not of '
+        f'{len(self._parts)}. Restore the old settings or start anew.'
+      )
+    for i, part in enumerate(self._parts):
+      part.set_state(state[str(i)])
+
+
+class Map:
+  """Batches of an iterator as a function makes them; the place is its."""
+
+  def __init__(self, batches: Any, function: Callable[[Any], Any]) -> None:
+    self._batches, self._function = batches, function
+
+  def __iter__(self) -> Iterator[Any]:
+    return self
+
+  def __next__(self) -> Any:
+    return self._function(next(self._batches))
+
+  def get_state(self) -> State:
+    return self._batches.get_state()
+
+  def set_state(self, state: State) -> None:
+    self._batches.set_state(state)
