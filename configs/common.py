@@ -61,7 +61,9 @@ def base() -> ConfigDict:
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # -1: the rest
   # Where a stage that is not run takes its input from: a folder that holds
   # `params/`, such as RUN/sft. `run` names one run for all of them.
-  config.init = ConfigDict(dict(run='', base='', sft='', reward=''))
+  config.init = ConfigDict(
+    dict(run='', base='', sft='', reward='', reward_base='')
+  )
   config.model = gpt()
   config.reward_model = gpt()
   # kind: 'train' a BPE, 'gpt2' from encoder and merges, or a local 'folder'.
@@ -125,7 +127,6 @@ def base() -> ConfigDict:
       completions=(5, 5),  # fewest and most per prompt; K = 4..9 in the paper
       temperature=1.0,
       batch_size=512,
-      label_noise=0.6,  # ours, times the noise of each simulated labeler
     )
   )
   config.reward = ConfigDict(
@@ -133,7 +134,7 @@ def base() -> ConfigDict:
       epochs=1,  # C.2
       batch_size=32,  # prompts; 64 in the paper (C.2)
       completions=9,  # most per prompt that are read
-      sequence_length=40,
+      sequence_length=48,
       optimizer=adam(peak=5e-4),
       dropout=0.0,
       validation_share=0.1,
@@ -173,7 +174,9 @@ def base() -> ConfigDict:
       rollout_parts=1,  # slices in which a rollout is scored
       chunk=256,
       log_every=1,
-      save_every=10,
+      evaluate_every=4,
+      save_every=12,
+      probe_prompts=256,  # held out, on which the policy is watched
       samples=4,
     )
   )
@@ -208,7 +211,14 @@ def smoke() -> ConfigDict:
   config.collect.update(dict(prompts=96, batch_size=128))
   config.reward.update(dict(batch_size=16, log_every=1, evaluate_every=2))
   config.ppo.update(
-    dict(iterations=4, batch_size=32, minibatch_size=8, save_every=2)
+    dict(
+      iterations=4,
+      batch_size=32,
+      minibatch_size=8,
+      evaluate_every=2,
+      save_every=2,
+      probe_prompts=32,
+    )
   )
   config.evaluate.update(
     dict(prompts=64, batch_size=64, documents=64, pairs_shown=8)
@@ -240,7 +250,13 @@ def jsonl() -> ConfigDict:
     dict(batch_size=8, sequence_length=320, evaluate_every=100)
   )
   config.ppo.update(
-    dict(iterations=12, batch_size=32, minibatch_size=8, chunk=64)
+    dict(
+      iterations=12,
+      batch_size=32,
+      minibatch_size=8,
+      chunk=64,
+      probe_prompts=64,
+    )
   )
   config.evaluate.update(dict(prompts=128, batch_size=32, documents=200))
   return config

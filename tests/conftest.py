@@ -21,9 +21,15 @@ jax.config.update('jax_numpy_rank_promotion', 'allow')
 
 @pytest.fixture(scope='session')
 def real_data() -> pathlib.Path:
-  """The folder of real data; skips where it is absent."""
+  """The folder of real data; skips where it is absent.
+
+  With INSTRUCTGPT_REQUIRE_DATA set, as in CI, absence is a failure.
+  """
   default = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
   folder = pathlib.Path(os.environ.get('INSTRUCTGPT_TEST_DATA', default))
   if not (folder / 'MANIFEST.json').exists():
-    pytest.skip(f'real data not found: set INSTRUCTGPT_TEST_DATA ({folder})')
+    reason = f'no real data in {folder}: set INSTRUCTGPT_TEST_DATA'
+    if os.environ.get('INSTRUCTGPT_REQUIRE_DATA'):
+      pytest.fail(reason)
+    pytest.skip(reason)
   return folder

@@ -25,7 +25,7 @@ def kwise_loss(
   the completions of the first and last rank, of prompts with a pair).
   """
   scores = jnp.where(valid, scores.astype(jnp.float32), 0.0)
-  pairs = _ordered_pairs(ranks, valid)
+  pairs = ordered_pairs(ranks, valid)
   margin = _margins(scores)
   # log_sigmoid is a softplus, finite where log(sigmoid(x)) overflows.
   nll = jnp.where(pairs, -jax.nn.log_sigmoid(margin), 0.0)
@@ -53,7 +53,7 @@ def pairwise_accuracy(
   """
   scores = jnp.where(valid, scores, 0.0)
   right = 0.5 * (1.0 + jnp.sign(_margins(scores)))
-  return Mean.of(right, _ordered_pairs(ranks, valid))
+  return Mean.of(right, ordered_pairs(ranks, valid))
 
 
 def _margins(scores: Array) -> Array:
@@ -61,7 +61,9 @@ def _margins(scores: Array) -> Array:
   return scores[:, :, None] - scores[:, None, :]
 
 
-def _ordered_pairs(ranks: Array, valid: Array) -> Array:
+def ordered_pairs(
+  ranks: Int[Array, 'B K'], valid: Bool[Array, 'B K']
+) -> Bool[Array, 'B K K']:
   """Returns True at [B, i, j] where i is ranked before j, both valid."""
   both = valid[:, :, None] & valid[:, None, :]
   return both & (ranks[:, :, None] < ranks[:, None, :])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import toy_training as toy
+from tests.runtime import toy_training as toy
 from jax.sharding import NamedSharding, PartitionSpec
 
 from instructgpt_jax.runtime import checkpoint

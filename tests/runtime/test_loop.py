@@ -9,7 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
-import toy_training as toy
+from tests.runtime import toy_training as toy
 
 from instructgpt_jax import types
 from instructgpt_jax.runtime import checkpoint, loop, metrics

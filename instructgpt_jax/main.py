@@ -1,0 +1,45 @@
+"""Runs the stages of a config in order, and ends with a report.
+
+  python -m instructgpt_jax.main --config=configs/ppo_ptx.py
+
+A run that was stopped goes on where it was: give the same command again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from instructgpt_jax.runtime.loop import TrainingInterrupted
+from instructgpt_jax.stages import experiment
+
+CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'Experiment; a preset follows a colon.', lock_config=True
+)
+WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the run [default: runs/NAME of the config].'
+)
+DEBUG = flags.DEFINE_bool('debug', False, 'Show the traceback of an error.')
+flags.mark_flag_as_required('config')
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'unknown arguments: {" ".join(argv[1:])}')
+  logging.set_verbosity(logging.INFO if DEBUG.value else logging.WARNING)
+  config = CONFIG.value
+  try:
+    experiment.run(config, WORKDIR.value or f'runs/{config.name}')
+  except TrainingInterrupted as error:
+    sys.exit(str(error))
+  except ValueError as error:
+    # What a user can put right is said in one message, without a traceback.
+    if DEBUG.value:
+      raise
+    sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+  app.run(main)

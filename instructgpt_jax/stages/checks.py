@@ -1,0 +1,195 @@
+"""Everything that can be known to be wrong before a run begins."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import jax
+from ml_collections import ConfigDict
+
+from instructgpt_jax.stages.session import INIT_KEYS, source_folder
+
+KNOWN = ('pretrain', 'sft', 'collect', 'reward', 'ppo', 'evaluate')
+# stage -> stages whose output it reads
+NEEDS = {
+  'sft': ('pretrain',),
+  'collect': ('sft',),
+  'reward': ('sft',),
+  'ppo': ('sft', 'reward'),
+  'evaluate': ('sft', 'reward'),
+}
+# stage -> kinds of JSON Lines it reads
+FILES = {
+  'pretrain': ('text',),
+  'sft': ('demonstrations',),
+  'collect': ('prompts',),
+  'reward': ('comparisons', 'demonstrations'),
+  'ppo': ('prompts',),
+  'evaluate': ('text',),
+}
+
+
+def check(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
+  """Raises ONE ValueError that lists all that is missing or does not fit."""
+  problems = [
+    *_stages(config),
+    *_checkpoints(config),
+    *_files(config),
+    *_batches(config, mesh),
+    *_lengths(config),
+    *_values(config),
+  ]
+  if problems:
+    lines = '\n'.join(f'  - {problem}' for problem in problems)
+    raise ValueError(f'the config {config.name!r} cannot run:\n{lines}')
+
+
+def _stages(config: ConfigDict) -> Iterator[str]:
+  for stage in config.stages:
+    if stage not in KNOWN:
+      yield f'stage {stage!r} is unknown: choose from {", ".join(KNOWN)}'
+  known = [stage for stage in config.stages if stage in KNOWN]
+  if known != sorted(known, key=KNOWN.index) or len(set(known)) < len(known):
+    yield f'stages must be in the order {", ".join(KNOWN)}, each once'
+  if 'collect' in config.stages and config.data.source != 'world':
+    yield (
+      'collect needs labelers, whom only the embedded world simulates: leave '
+      "'collect' out of stages and give data.files.comparisons"
+    )
+
+
+def _checkpoints(config: ConfigDict) -> Iterator[str]:
+  needed = {
+    before
+    for stage in config.stages
+    for before in NEEDS.get(stage, ())
+    if stage != 'reward' or not config.init.reward_base
+  }
+  for stage in sorted(needed, key=KNOWN.index):
+    folder = source_folder(config, pathlib.Path(), stage)
+    if folder is None:
+      yield (
+        f'no trained {stage} model: give --config.init.{INIT_KEYS[stage]}='
+        f'FOLDER (one that holds params/), or add {stage!r} to stages'
+      )
+    elif stage not in config.stages and not (folder / 'params').is_dir():
+      yield f'{folder} holds no params/: give the stage folder of a run'
+  same = config.model.to_dict() == config.reward_model.to_dict()
+  starts = 'reward' in config.stages and not config.init.reward_base
+  if starts and not same:
+    yield (
+      'the reward model differs in size from the policy, so it cannot start '
+      'from the SFT model: give --config.init.reward_base=FOLDER'
+    )
+
+
+def _files(config: ConfigDict) -> Iterator[str]:
+  if config.data.source == 'world':
+    return
+  if config.data.source != 'jsonl':
+    yield f"data.source {config.data.source!r}: choose 'world' or 'jsonl'"
+    return
+  kinds = {kind for stage in config.stages for kind in FILES.get(stage, ())}
+  if 'sft' in config.stages and config.sft.pretrain_rows:
+    kinds.add('text')
+  if 'ppo' in config.stages and config.ppo.ptx_rows:
+    kinds.add('text')
+  for kind in sorted(kinds):
+    paths = config.data.files[kind]
+    if not paths:
+      yield f'no {kind}: give --config.data.files.{kind}="(\'FILE.jsonl\',)"'
+    for path in paths:
+      if not pathlib.Path(path).is_file():
+        yield f'{path} ({kind}) does not exist'
+  if config.tokenizer.kind == 'gpt2':
+    for key in ('encoder', 'merges'):
+      path = config.tokenizer[key]
+      name = {'encoder': 'encoder.json', 'merges': 'vocab.bpe'}[key]
+      if not path or not pathlib.Path(path).is_file():
+        yield f'GPT-2 BPE needs --config.tokenizer.{key}=PATH/{name}'
+
+
+def _batches(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[str]:
+  ways = mesh.shape['data'] * mesh.shape['fsdp']
+  sizes = {
+    f'{stage}.batch_size': config[stage].batch_size for stage in config.stages
+  }
+  if 'ppo' in config.stages:
+    ppo = config.ppo
+    sizes['ppo.minibatch_size'] = ppo.minibatch_size
+    if ppo.batch_size % ppo.minibatch_size:
+      yield (
+        f'ppo.batch_size {ppo.batch_size} is not divisible by '
+        f'ppo.minibatch_size {ppo.minibatch_size}'
+      )
+    if ppo.batch_size % ppo.rollout_parts:
+      yield (
+        f'ppo.batch_size {ppo.batch_size} is not divisible by '
+        f'ppo.rollout_parts {ppo.rollout_parts}'
+      )
+  if 'sft' in config.stages and config.sft.pretrain_rows:
+    sizes['sft.pretrain_rows'] = config.sft.pretrain_rows
+  for name, size in sizes.items():
+    if size % ways:
+      yield f'{name} {size} is not divisible by data x fsdp = {ways}'
+  for stage in ('pretrain', 'sft', 'reward', 'ppo'):
+    if stage not in config.stages:
+      continue
+    rows = (
+      config.ppo.minibatch_size
+      if stage == 'ppo'
+      else sizes[f'{stage}.batch_size']
+    )
+    parts = config[stage].microbatches
+    if rows % (parts * ways):
+      yield (
+        f'{stage}: {rows} rows do not split into {parts} microbatches over '
+        f'data x fsdp = {ways}'
+      )
+
+
+def _lengths(config: ConfigDict) -> Iterator[str]:
+  data, longest = config.data, config.model.max_length
+  whole = data.prompt_length + data.response_length
+  if whole > longest:
+    yield (
+      f'data.prompt_length + data.response_length = {whole} exceeds '
+      f'model.max_length = {longest}'
+    )
+  if data.row_length > longest:
+    yield (
+      f'data.row_length {data.row_length} exceeds model.max_length {longest}'
+    )
+  length = config.reward.sequence_length
+  if length > config.reward_model.max_length:
+    yield (
+      f'reward.sequence_length {length} exceeds reward_model.max_length '
+      f'{config.reward_model.max_length}'
+    )
+
+
+def _values(config: ConfigDict) -> Iterator[str]:
+  fewest, most = config.collect.completions
+  if not 2 <= fewest <= most:
+    yield (
+      f'collect.completions {(fewest, most)}: give (fewest, most) with at '
+      'least 2 completions to compare'
+    )
+  if most > config.reward.completions and 'collect' in config.stages:
+    yield (
+      f'reward.completions {config.reward.completions} is less than the '
+      f'{most} that collect writes'
+    )
+  if config.sft.select not in ('validation_loss', 'reward', 'last'):
+    yield (
+      f"sft.select {config.sft.select!r}: choose 'validation_loss', 'reward' "
+      "or 'last'"
+    )
+  if config.sft.select == 'reward' and 'reward' in config.stages:
+    yield (
+      "sft.select='reward' needs a reward model from before: give "
+      '--config.init.reward and leave reward out of stages'
+    )
+  if bool(config.ppo.ptx_coef) != bool(config.ppo.ptx_rows):
+    yield 'ppo.ptx_coef and ppo.ptx_rows must both be 0 or both be set'

@@ -1,0 +1,146 @@
+"""A whole run: check the config, run its stages in order, write the report."""
+
+from __future__ import annotations
+
+import time
+from types import ModuleType
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from instructgpt_jax import sharding
+from instructgpt_jax.runtime import distributed, report
+from instructgpt_jax.runtime.progress import duration
+from instructgpt_jax.runtime.run import Run
+from instructgpt_jax.stages import (
+  checks,
+  collect,
+  evaluate,
+  inputs,
+  ppo,
+  pretrain,
+  reward,
+  sft,
+)
+from instructgpt_jax.stages.session import Session
+
+STAGES: dict[str, ModuleType] = {
+  'pretrain': pretrain,
+  'sft': sft,
+  'collect': collect,
+  'reward': reward,
+  'ppo': ppo,
+  'evaluate': evaluate,
+}
+
+
+def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Runs every stage that is not done yet; returns the report.
+
+  Raises:
+    ValueError: for whatever the user can put right, at start-up if possible.
+  """
+  distributed.initialize()
+  mesh = sharding.make_mesh(**config.mesh)
+  checks.check(config, mesh)
+  folder = Run(workdir)
+  folder.write_config(config.to_dict())
+  session = Session(config, folder, mesh, inputs.tokenizer(config, folder))
+  say(_headline(config, mesh, folder))
+  seconds: dict[str, float] = {}
+  results: dict[str, dict[str, Any]] = {}
+  for stage in config.stages:
+    results[stage], seconds[stage] = run_stage(session, stage)
+  found = assemble(config, results, seconds)
+  if distributed.is_main():
+    page = report.write_report(folder.path, found)
+    say(report.terminal_table(found))
+    say(f'report: {page}')
+  return found
+
+
+def run_stage(session: Session, stage: str) -> tuple[dict[str, Any], float]:
+  """Returns the results of a stage and its seconds, run now or before."""
+  folder, settings = session.run, stage_settings(session, stage)
+  if folder.stage_status(stage, settings) == 'done':
+    say(f'{stage}: done before')
+    results = folder.results(stage)
+    return results['values'], results['seconds']
+  folder.begin(stage, settings)
+  began = time.monotonic()
+  values = STAGES[stage].run(session)
+  took = time.monotonic() - began
+  folder.finish(stage, settings, {'values': values, 'seconds': took})
+  say(f'{stage}: {duration(took)}')
+  return values, took
+
+
+def stage_settings(session: Session, stage: str) -> dict[str, Any]:
+  """Returns all that decides the outcome of a stage.
+
+  The stages before it stand by the hash of their own settings, so a change
+  up front is noticed all the way down.
+  """
+  config = session.config
+  before = config.stages[: config.stages.index(stage)]
+  shared = ('seed', 'init', 'model', 'reward_model', 'data')
+  return {
+    **{key: config.to_dict()[key] for key in shared},
+    'tokenizer': session.tokenizer.fingerprint(),
+    stage: config[stage].to_dict(),
+    'after': {name: session.run.fingerprint(name) for name in before},
+  }
+
+
+def assemble(
+  config: ConfigDict,
+  results: dict[str, dict[str, Any]],
+  seconds: dict[str, float],
+) -> dict[str, Any]:
+  """Returns report.json."""
+  found: dict[str, Any] = {
+    'config': config.name,
+    'seconds': seconds,
+    'params': _params(results),
+  }
+  if 'reward' in results:
+    reward_results = results['reward']
+    found['reward_accuracy'] = {
+      'train': reward_results['train_accuracy'],
+      'validation': reward_results['validation_accuracy'],
+      'pairs': reward_results['validation_pairs'],
+      'by_labeler': {
+        name.split('/')[1]: value
+        for name, value in reward_results.items()
+        if name.startswith('accuracy_by_labeler/')
+      },
+    }
+  return found | results.get('evaluate', {})
+
+
+def _params(results: dict[str, dict[str, Any]]) -> dict[str, int]:
+  """Returns parameter counts by network."""
+  counts = {
+    stage: values['params']
+    for stage, values in results.items()
+    if 'params' in values
+  }
+  if 'ppo' in results:
+    counts['value'] = results['ppo']['value_params']
+  return counts
+
+
+def _headline(config: ConfigDict, mesh: jax.sharding.Mesh, folder: Run) -> str:
+  shape = ' x '.join(f'{name} {size}' for name, size in mesh.shape.items())
+  kind = mesh.devices.flat[0].device_kind
+  return (
+    f'{config.name} in {folder.path}: {", ".join(config.stages)}\n'
+    f'{mesh.size} {kind} devices, mesh {shape}'
+  )
+
+
+def say(text: str) -> None:
+  """Prints on the main process."""
+  if distributed.is_main():
+    print(text, flush=True)

@@ -1,0 +1,269 @@
+"""Where the data of each stage comes from: the embedded world or your files.
+
+Each function prepares its dataset once, under `DIR/data/`, and returns rows
+by number. Splits are by user, or by prompt where no user is known, so that
+nothing crosses them.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from instructgpt_jax import simulation
+from instructgpt_jax.data import builders, records
+from instructgpt_jax.data import tokenizer as tokenizer_lib
+from instructgpt_jax.data.tokenizer import Tokenizer
+from instructgpt_jax.runtime import distributed
+from instructgpt_jax.runtime.run import Run
+from instructgpt_jax.stages.responses import Response
+from instructgpt_jax.stages.session import Session
+from instructgpt_jax.types import Params
+
+Located = tuple[dict[str, Any], str]
+COMPARISONS = 'comparisons.jsonl'  # what `collect` writes
+
+
+def tokenizer(config: ConfigDict, run: Run) -> Tokenizer:
+  """Returns the run's tokenizer, made and saved in `DIR/tokenizer` once."""
+  settings = {
+    'tokenizer': config.tokenizer.to_dict(),
+    'init': config.init.to_dict(),
+    'data': _corpus_settings(config),
+  }
+  folder = run.path / 'tokenizer'
+  if run.stage_status('tokenizer', settings) == 'done':
+    return tokenizer_lib.from_folder(folder)
+  made = _make_tokenizer(config)
+  if distributed.is_main():
+    run.begin('tokenizer', settings)
+    made.save(folder)
+    run.finish('tokenizer', settings)
+  return made
+
+
+def _corpus_settings(config: ConfigDict) -> Any:
+  data = config.data
+  if data.source == 'world':
+    return [config.seed, data.world.to_dict()]
+  return data.files.to_dict()
+
+
+def _make_tokenizer(config: ConfigDict) -> Tokenizer:
+  settings = config.tokenizer
+  if settings.kind == 'gpt2':
+    return tokenizer_lib.gpt2(settings.encoder, settings.merges)
+  if settings.kind == 'folder':
+    return tokenizer_lib.from_folder(settings.folder)
+  if settings.kind != 'train':
+    raise ValueError(
+      f"tokenizer.kind {settings.kind!r}: choose 'train', 'gpt2' or 'folder'"
+    )
+  earlier = _earlier_run(config)
+  if earlier is not None:
+    return tokenizer_lib.from_folder(earlier / 'tokenizer')
+  return tokenizer_lib.train_bpe(_corpus(config), settings.vocab_size)
+
+
+def _earlier_run(config: ConfigDict) -> pathlib.Path | None:
+  """Returns the run whose models this one starts from, None for a new one."""
+  if 'pretrain' in config.stages:
+    return None
+  if config.init.run:
+    return pathlib.Path(config.init.run)
+  given = config.init.base or config.init.sft
+  return pathlib.Path(given).parent if given else None
+
+
+def _corpus(config: ConfigDict) -> Iterator[str]:
+  """Yields texts for a tokenizer: pre-training text and demonstrations."""
+  for kind in ('text', 'demonstrations'):
+    for record, _ in _train_records(config, kind):
+      yield record.get('text') or record['prompt'] + record['response']
+
+
+def _train_records(config: ConfigDict, kind: str) -> Iterator[Located]:
+  if config.data.source == 'world':
+    return _world_records(config, kind, 'train')
+  paths = config.data.files[kind]
+  return records.read_records(paths, kind) if paths else iter(())
+
+
+def _world_records(
+  config: ConfigDict, kind: str, split: str
+) -> Iterator[Located]:
+  """Yields records of the embedded world as if they stood in a file."""
+  world, sizes = simulation.World(config.seed), config.data.world
+  if kind == 'text':
+    count = sizes.text if split == 'train' else sizes.heldout_text
+    found: Iterable[dict[str, Any]] = world.text_documents(count, split)
+  elif kind == 'demonstrations':
+    found = world.demonstrations(sizes.demonstrations)
+  elif split == 'train':
+    found = world.prompts(sizes.prompts)
+  else:
+    found = _distinct(world, sizes.heldout_prompts)
+  return ((record, f'world:{i}') for i, record in enumerate(found, 1))
+
+
+def _distinct(world: simulation.World, count: int) -> Iterator[dict[str, Any]]:
+  """Yields held-out prompts of which no two share their text."""
+  seen: set[str] = set()
+  for record in world.prompts(20 * count, 'heldout'):
+    if record['prompt'] not in seen:
+      seen.add(record['prompt'])
+      yield record
+    if len(seen) == count:
+      return
+
+
+def _records(session: Session, kind: str, split: str) -> Iterator[Located]:
+  """Yields the records of a kind in 'train' or 'heldout'."""
+  config, data = session.config, session.config.data
+  if data.source == 'world' and kind != 'demonstrations':
+    return _world_records(config, kind, split)
+  if kind == 'prompts' and split == 'heldout' and data.files.heldout:
+    return records.read_records(data.files.heldout, 'prompts')
+  part = 'train' if split == 'train' else 'validation'
+  return records.split_records(
+    _train_records(config, kind),
+    part,
+    validation=_share(config, kind),
+    key='id' if kind == 'text' else 'user_id',
+  )
+
+
+def _share(config: ConfigDict, kind: str) -> float:
+  """Returns the share kept out; a file of held-out prompts leaves all in."""
+  if kind == 'prompts' and config.data.files.heldout:
+    return 0.0
+  return config.data.validation_share
+
+
+def _identity(session: Session, kind: str, split: str) -> Any:
+  """Returns what tells whether prepared data is still the right data."""
+  config, data = session.config, session.config.data
+  if data.source == 'world':
+    return ['world', config.seed, split, data.world.to_dict()]
+  paths = [*data.files[kind], *data.files.heldout]
+  return [split, _share(config, kind), records.file_fingerprints(paths)]
+
+
+def text_rows(session: Session, split: str) -> builders.Dataset:
+  """Returns packed rows of pre-training text, 'train' or 'heldout'."""
+  return _told(
+    builders.prepare_text(
+      _records(session, 'text', split),
+      length=session.config.data.row_length,
+      **_place(session, 'text', split),
+    )
+  )
+
+
+def demonstration_rows(session: Session, split: str) -> builders.Dataset:
+  """Returns packed rows of demonstrations, 'train' or 'validation'."""
+  data = session.config.data
+  return _told(
+    builders.prepare_demonstrations(
+      _records(session, 'demonstrations', split),
+      length=data.row_length,
+      over_length=data.over_length,
+      max_prompt=data.prompt_length,
+      learn_prompt=data.learn_prompt,
+      **_place(session, 'demonstrations', split),
+    )
+  )
+
+
+def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
+  """Returns prompt records with their `tokens`, for one use.
+
+  'collect' and 'ppo' share the training prompts out between them where
+  comparisons are collected; 'probe' and 'heldout' share those held out.
+  """
+  config, data = session.config, session.config.data
+  split = 'train' if use in ('collect', 'ppo') else 'heldout'
+  rows = _told(
+    builders.prepare_prompts(
+      _records(session, 'prompts', split),
+      length=data.prompt_length,
+      over_length=data.over_length,
+      **_place(session, 'prompts', split),
+    )
+  )
+  if split == 'train':
+    used = config.collect.prompts if 'collect' in config.stages else 0
+    first = min(used, len(rows) // 2)
+    return rows[:first] if use == 'collect' else rows[first:]
+  probe = min(config.ppo.probe_prompts, len(rows) // 3)
+  return rows[-probe:] if use == 'probe' else rows[:-probe]
+
+
+def comparisons(session: Session, split: str) -> builders.Dataset:
+  """Returns ranked groups, 'train' or 'validation', split by prompt."""
+  config, settings = session.config, session.config.reward
+  paths = list(config.data.files.comparisons)
+  if 'collect' in config.stages:
+    paths.append(str(session.run.folder('collect') / COMPARISONS))
+  share = settings.validation_share
+  return _told(
+    builders.prepare_comparisons(
+      records.split_records(
+        records.read_records(paths, 'comparisons'), split, validation=share
+      ),
+      tokenizer=session.tokenizer,
+      folder=session.run.folder('data'),
+      name=f'comparisons_{split}',
+      length=settings.sequence_length,
+      max_completions=settings.completions,
+      over_length=config.data.over_length,
+      inputs=[split, share, records.file_fingerprints(paths)],
+    )
+  )
+
+
+def _place(session: Session, kind: str, split: str) -> dict[str, Any]:
+  return {
+    'tokenizer': session.tokenizer,
+    'folder': session.run.folder('data'),
+    'name': f'{kind}_{split}',
+    'inputs': _identity(session, kind, split),
+  }
+
+
+_seen: set[str] = set()
+
+
+def _told(rows: Any) -> Any:
+  """Returns `rows`; says once what preparation kept and left out."""
+  name = str(rows.folder)
+  if name not in _seen and distributed.is_main():
+    _seen.add(name)
+    counts = ', '.join(f'{k} {_short(v)}' for k, v in rows.stats.items())
+    print(f'  {rows.folder.name}: {counts}', flush=True)
+  return rows
+
+
+def _short(value: float) -> str:
+  return f'{value:.1f}' if isinstance(value, float) else f'{value:,}'
+
+
+def count(params: Params) -> int:
+  """Returns the number of parameters."""
+  return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))
+
+
+def gold_totals(
+  session: Session, written: Sequence[Response]
+) -> np.ndarray | None:
+  """Returns [n] gold scores, None where the data has no gold scorer."""
+  if session.config.data.source != 'world':
+    return None
+  return np.array(
+    [simulation.gold(w.row, w.text, w.ended).total for w in written]
+  )

@@ -1,0 +1,258 @@
+"""PPO-ptx: two device programs per iteration, rollout and update."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from instructgpt_jax.data import pipeline
+from instructgpt_jax.runtime import loop
+from instructgpt_jax.stages import inputs, responses, training
+from instructgpt_jax.stages.session import (
+  Session,
+  make_optimizer,
+  train_state,
+)
+from instructgpt_jax.steps import ppo as ppo_lib
+from instructgpt_jax.steps import rollout as rollout_lib
+from instructgpt_jax.types import Frozen, Mean, Metrics, PpoBatch, PpoState
+
+SHOWN = ('objective/score', 'objective/kl', 'objective/length')
+
+
+def run(session: Session) -> dict[str, Any]:
+  """Returns the last metrics; writes policy, its EMA and the value net."""
+  config = session.config
+  networks = rollout_lib.Networks(
+    session.language_model(), session.scalar_model()
+  )
+  frozen = Frozen(
+    reference=session.load('sft', networks.policy),
+    reward=session.load('reward', networks.reward),
+  )
+  optimizers, schedule = _optimizers(session)
+  probe = Probe(session, networks, frozen)
+  state = training.train(
+    session,
+    'ppo',
+    networks.policy,
+    step=iteration(session, networks, frozen, optimizers, schedule),
+    state=initial_state(session, networks, frozen, optimizers),
+    batches=batches(session),
+    steps=config.ppo.iterations,
+    settings=config.ppo,
+    show=SHOWN,
+    samples_per_step=config.ppo.batch_size,
+    evaluate=probe.metrics,
+    evaluate_first=True,
+    samples=probe.samples,
+  )
+  session.save('ppo', state.policy.params, networks.policy)
+  if state.policy.ema is not None:
+    session.save('ppo', state.policy.ema, networks.policy, 'ema')
+  session.save('ppo', state.value.params, networks.reward, 'value')
+  return {
+    'params': inputs.count(state.policy.params),
+    'value_params': inputs.count(state.value.params),
+    'updates': int(state.policy.step),
+  }
+
+
+def updates_per_iteration(settings: Any) -> int:
+  """Returns how many optimizer updates one rollout gives."""
+  return settings.epochs * (settings.batch_size // settings.minibatch_size)
+
+
+def _optimizers(session: Session) -> tuple[ppo_lib.Optimizers, Any]:
+  settings = session.config.ppo
+  steps = settings.iterations * updates_per_iteration(settings)
+  policy, schedule = make_optimizer(settings.optimizer, steps)
+  value, _ = make_optimizer(settings.value_optimizer, steps)
+  return ppo_lib.Optimizers(policy, value), schedule
+
+
+def initial_state(
+  session: Session,
+  networks: rollout_lib.Networks,
+  frozen: Frozen,
+  optimizers: ppo_lib.Optimizers,
+) -> PpoState:
+  """Returns the state before the first iteration (InstructGPT C.4).
+
+  The policy starts from the SFT model, the value net from the reward model.
+  """
+  settings, mesh = session.config.ppo, session.mesh
+  scalars = dict(
+    kl_coef=jnp.float32(settings.kl_coef),
+    iteration=jnp.int32(0),
+    rng=jax.random.key(session.config.seed + 6),
+  )
+  return PpoState(
+    policy=train_state(
+      networks.policy,
+      frozen.reference,
+      optimizers.policy,
+      mesh,
+      ema=settings.ema_decay > 0,
+    ),
+    value=train_state(networks.reward, frozen.reward, optimizers.value, mesh),
+    **jax.device_put(scalars, session.replicated),
+  )
+
+
+def iteration(
+  session: Session,
+  networks: rollout_lib.Networks,
+  frozen: Frozen,
+  optimizers: ppo_lib.Optimizers,
+  schedule: Any,
+) -> loop.Step:
+  """Returns (state, PpoBatch) -> (state, metrics): program A, program B."""
+  config = session.config
+  settings = config.ppo
+  roll = jax.jit(
+    functools.partial(
+      rollout_lib.rollout,
+      networks=networks,
+      sampling_settings=rollout_lib.Sampling(
+        config.data.response_length,
+        temperature=settings.temperature,
+        pad_id=session.tokenizer.pad_id,
+      ),
+      parts=settings.rollout_parts,
+      chunk=settings.chunk,
+    )
+  )
+
+  def update(state: PpoState, *args: Any) -> tuple[PpoState, Metrics]:
+    rate = schedule(state.policy.step)
+    state, metrics = ppo_lib.ppo_update(
+      state,
+      *args,
+      networks=networks,
+      optimizers=optimizers,
+      settings=ppo_settings(settings),
+    )
+    return state, metrics | {'lr': Mean.of(rate)}
+
+  learn = jax.jit(update, donate_argnums=0)
+
+  def step(state: PpoState, batch: PpoBatch) -> tuple[PpoState, Metrics]:
+    rollout, measured = roll(state, frozen, batch.prompts, session.stop_ids)
+    state, metrics = learn(state, rollout, batch.pretrain, session.stop_ids)
+    return state, measured | metrics
+
+  return step
+
+
+def ppo_settings(settings: Any) -> ppo_lib.PpoSettings:
+  """Returns the static part of `config.ppo`."""
+  same = (
+    'epochs',
+    'gamma',
+    'lam',
+    'clip',
+    'ptx_coef',
+    'temperature',
+    'missing_eos_rule',
+    'missing_eos_value',
+    'whiten',
+    'kl_horizon',
+    'ema_decay',
+    'ratio_limit',
+    'critic_warmup',
+    'microbatches',
+    'chunk',
+  )
+  return ppo_lib.PpoSettings(
+    minibatches=settings.batch_size // settings.minibatch_size,
+    value_clip=settings.value_clip or None,
+    kl_target=settings.kl_target or None,
+    **{name: settings[name] for name in same},
+  )
+
+
+def batches(session: Session) -> Any:
+  """Returns an iterator of PpoBatch: prompts, and text where ptx is on."""
+  config, settings = session.config, session.config.ppo
+  prompts = pipeline.prompt_batches(
+    inputs.prompts(session, 'ppo'),
+    batch_size=settings.batch_size,
+    length=config.data.prompt_length,
+    seed=config.seed + 7,
+  )
+  if not settings.ptx_rows:
+    return pipeline.Map(prompts, lambda batch: PpoBatch(batch, None))
+  text = pipeline.token_batches(
+    inputs.text_rows(session, 'train'),
+    batch_size=settings.batch_size * settings.ptx_rows * settings.epochs,
+    seed=config.seed + 8,
+  )
+  return pipeline.Map(pipeline.Zip(prompts, text), lambda pair: PpoBatch(*pair))
+
+
+class Probe:
+  """Looks at the policy from outside, on prompts it never trains on.
+
+  On simulated prompts the gold score stands beside the reward score: the
+  report's picture of over-optimisation. Nothing is chosen by it.
+  """
+
+  def __init__(
+    self, session: Session, networks: rollout_lib.Networks, frozen: Frozen
+  ):
+    self._session, self._networks, self._frozen = session, networks, frozen
+    self._rows = inputs.prompts(session, 'probe')
+
+  def _write(self, state: PpoState, count: int) -> list[responses.Response]:
+    config = self._session.config
+    return responses.write(
+      self._session,
+      self._networks.policy,
+      state.policy.params,
+      self._rows[:count],
+      sampling=rollout_lib.Sampling(
+        config.data.response_length, pad_id=self._session.tokenizer.pad_id
+      ),
+      batch_size=config.evaluate.batch_size,
+      seed=config.seed + 9,
+    )
+
+  def metrics(self, state: PpoState) -> dict[str, float]:
+    """Returns mean scores, KL and length on the probe prompts."""
+    session, networks = self._session, self._networks
+    written = self._write(state, session.config.ppo.probe_prompts)
+    score = responses.scores(
+      session, networks.reward, self._frozen.reward, written
+    )
+    logp, ref_logp = (
+      responses.logps(session, networks.policy, params, written)
+      for params in (state.policy.params, self._frozen.reference)
+    )
+    found = {
+      'reward_score': float(score.mean()),
+      'kl': float((logp - ref_logp).mean()),
+      'response_length': float(np.mean([w.length for w in written])),
+    }
+    gold = inputs.gold_totals(session, written)
+    return found if gold is None else found | {'gold_score': float(gold.mean())}
+
+  def samples(self, state: PpoState) -> list[dict[str, Any]]:
+    """Returns some prompts with what the policy now writes after them."""
+    written = self._write(state, self._session.config.ppo.samples)
+    scores = responses.scores(
+      self._session, self._networks.reward, self._frozen.reward, written
+    )
+    return [
+      {
+        'prompt': w.row['prompt'],
+        'response': w.text,
+        'ended': w.ended,
+        'reward_score': float(score),
+      }
+      for w, score in zip(written, scores, strict=True)
+    ]

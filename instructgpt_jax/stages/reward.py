@@ -1,0 +1,162 @@
+"""The K-wise reward model, centred on demonstrations before PPO reads it."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from instructgpt_jax import sharding
+from instructgpt_jax.data import pipeline
+from instructgpt_jax.models import heads
+from instructgpt_jax.runtime import checkpoint, metrics
+from instructgpt_jax.stages import inputs, training
+from instructgpt_jax.stages.session import (
+  Session,
+  abstract_params,
+  identity,
+  make_optimizer,
+  train_state,
+)
+from instructgpt_jax.steps import reward as reward_lib
+from instructgpt_jax.types import Params
+
+
+def run(session: Session) -> dict[str, Any]:
+  """Returns accuracies and the bias; writes the centred reward model."""
+  config, settings = session.config, session.config.reward
+  model = session.scalar_model(settings.dropout)
+  rows = inputs.comparisons(session, 'train')
+  steps = max(1, settings.epochs * len(rows) // settings.batch_size)
+  optimizer, schedule = make_optimizer(settings.optimizer, steps)
+  step = functools.partial(
+    reward_lib.reward_step,
+    model=model,
+    optimizer=optimizer,
+    settings=reward_lib.RewardSettings(
+      microbatches=settings.microbatches, seed=config.seed + 4
+    ),
+  )
+  evaluate = validation(session, model)
+  state = training.train(
+    session,
+    'reward',
+    model,
+    step=training.jit_step(training.with_rate(step, schedule)),
+    state=train_state(
+      model, initial_params(session, model), optimizer, session.mesh
+    ),
+    batches=pipeline.comparison_batches(
+      rows, batch_size=settings.batch_size, seed=config.seed + 4
+    ),
+    steps=steps,
+    settings=settings,
+    show=('loss', 'accuracy', 'lr'),
+    samples_per_step=settings.batch_size,
+    evaluate=lambda state: evaluate(state.params),
+  )
+  demo_score = demonstration_score(session, model, state.params)
+  params = reward_lib.centre_reward(state.params, jnp.float32(demo_score))
+  session.save('reward', params, model)
+  return {
+    'params': inputs.count(params),
+    'mean_demonstration_score': demo_score,
+    'train_accuracy': _accuracy_on(session, model, params, rows),
+    **evaluate(params),
+  }
+
+
+def initial_params(session: Session, model: nn.Module) -> Params:
+  """Returns the trunk of the SFT model (or config.init.reward_base)."""
+  language = session.reward_language_model()
+  base = session.config.init.reward_base
+  if base:
+    trunk, _ = checkpoint.load_params(
+      f'{base}/params',
+      abstract_params(language, session.mesh),
+      expect=identity(session, language, shapes_only=True),
+    )
+  else:
+    trunk = session.load('sft', language)
+  fresh = session.fresh(model, session.config.seed + 5)
+  return heads.scalar_from_language(trunk, fresh)
+
+
+def validation(session: Session, model: nn.Module) -> Any:
+  """Returns a function of params: loss, accuracy, accuracy by labeler."""
+  rows = inputs.comparisons(session, 'validation')
+  score = _compiled(model)
+
+  def evaluate(params: Params) -> dict[str, float]:
+    total = metrics.Accumulator()
+    hits: dict[str, list[float]] = collections.defaultdict(list)
+    seen = 0
+    for batch in _once(session, rows):
+      values, scores = _run(session, score, params, batch)
+      total.add(values)
+      for i, scored in enumerate(scores[: len(rows) - seen]):
+        labeler = rows[seen + i]['labeler']
+        hits[labeler or 'unknown'] += _hits(scored, batch, i)
+      seen += len(scores)
+    found = {f'validation_{k}': v for k, v in total.values().items()}
+    found['validation_pairs'] = sum(map(len, hits.values()))
+    for labeler, results in sorted(hits.items()):
+      if results and len(hits) > 1:
+        found[f'accuracy_by_labeler/{labeler}'] = float(np.mean(results))
+    return found
+
+  return evaluate
+
+
+def _hits(scores: np.ndarray, batch: Any, row: int) -> list[float]:
+  """Returns for each ordered pair whether the better one scored higher."""
+  ranks, valid = batch.ranks[row], batch.valid[row]
+  better = valid[:, None] & valid[None, :] & (ranks[:, None] < ranks[None, :])
+  margin = scores[:, None] - scores[None, :]
+  return list(np.where(margin == 0, 0.5, margin > 0)[better].astype(float))
+
+
+def _compiled(model: nn.Module) -> Any:
+  return jax.jit(functools.partial(reward_lib.reward_eval, model=model))
+
+
+def _once(session: Session, rows: Any) -> Any:
+  return pipeline.comparison_batches_once(
+    rows, batch_size=session.config.reward.batch_size
+  )
+
+
+def _run(session: Session, score: Any, params: Params, batch: Any) -> Any:
+  with sharding.use(session.mesh):
+    values, scores = score(params, sharding.put_batch(batch, session.mesh))
+  return values, np.asarray(jax.device_get(scores))
+
+
+def _accuracy_on(
+  session: Session, model: nn.Module, params: Params, rows: Any
+) -> float:
+  """Returns the pair accuracy on (at most a thousand) training prompts."""
+  score, total = _compiled(model), metrics.Accumulator()
+  for batch in _once(session, rows[:1000]):
+    total.add(_run(session, score, params, batch)[0])
+  return total.values()['accuracy']
+
+
+def demonstration_score(
+  session: Session, model: nn.Module, params: Params
+) -> float:
+  """Returns the mean score of (at most some thousand) demonstrations."""
+  score = jax.jit(functools.partial(reward_lib.segment_scores, model=model))
+  rows = inputs.demonstration_rows(session, 'train')[:2000]
+  batches = pipeline.token_batches_once(
+    rows, batch_size=session.config.reward.batch_size
+  )
+  means = training.merged(
+    session, lambda batch: {'score': score(params, batch)}, batches
+  )
+  return means['score']

@@ -1,0 +1,194 @@
+"""What all stages of a run share, and how networks come into being."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from instructgpt_jax import optimizers, sharding
+from instructgpt_jax.data.tokenizer import Tokenizer
+from instructgpt_jax.models import config as model_config
+from instructgpt_jax.models import decoder, heads
+from instructgpt_jax.runtime import checkpoint
+from instructgpt_jax.runtime.run import Run
+from instructgpt_jax.steps import state as state_lib
+from instructgpt_jax.types import Params, TrainState
+
+# Which key of config.init stands for the output of a stage.
+INIT_KEYS = {'pretrain': 'base', 'sft': 'sft', 'reward': 'reward'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+  """One run: its settings, its folder, its devices and its tokenizer."""
+
+  config: ConfigDict
+  run: Run
+  mesh: jax.sharding.Mesh
+  tokenizer: Tokenizer
+
+  @functools.cached_property
+  def stop_ids(self) -> jax.Array:
+    """Token ids that end a response, on every device."""
+    ids = np.array([self.tokenizer.eos_id], np.int32)
+    return jax.device_put(ids, self.replicated)
+
+  @property
+  def replicated(self) -> NamedSharding:
+    """The layout of what every device holds whole."""
+    return NamedSharding(self.mesh, PartitionSpec())
+
+  def language_model(self, dropout: float = 0.0) -> decoder.LanguageModel:
+    return decoder.LanguageModel(
+      make_model_config(self.config.model, self.tokenizer.vocab_size, dropout)
+    )
+
+  def reward_language_model(self) -> decoder.LanguageModel:
+    """The language model whose trunk a reward model starts from."""
+    settings = self.config.reward_model
+    return decoder.LanguageModel(
+      make_model_config(settings, self.tokenizer.vocab_size, 0.0)
+    )
+
+  def scalar_model(self, dropout: float = 0.0) -> heads.ScalarModel:
+    settings = self.config.reward_model
+    return heads.ScalarModel(
+      make_model_config(settings, self.tokenizer.vocab_size, dropout)
+    )
+
+  def fresh(self, model: nn.Module, seed: int) -> Params:
+    """Returns new params, made sharded: no device ever holds all of them."""
+    init = functools.partial(decoder.init_params, model, boxed=True)
+    return sharding.create(init, self.mesh, jax.random.key(seed))
+
+  def output(self, stage: str) -> pathlib.Path:
+    """Returns the folder a stage of this run, or of config.init, wrote to."""
+    folder = source_folder(self.config, self.run.path, stage)
+    if folder is None:
+      raise ValueError(
+        f'the output of stage {stage} is needed: add {stage!r} to '
+        f'config.stages or give --config.init.run or '
+        f'--config.init.{INIT_KEYS.get(stage, stage)}'
+      )
+    return folder
+
+  def load(self, stage: str, model: nn.Module, name: str = 'params') -> Params:
+    """Returns what a stage trained, sharded over the mesh."""
+    params, _ = checkpoint.load_params(
+      self.output(stage) / name,
+      abstract_params(model, self.mesh),
+      expect=identity(self, model, shapes_only=True),
+    )
+    return params
+
+  def save(
+    self, stage: str, params: Params, model: nn.Module, name: str = 'params'
+  ) -> None:
+    """Writes trained params for the stages after this one."""
+    folder = self.run.folder(stage) / name
+    checkpoint.save_params(folder, params, identity(self, model))
+
+
+def identity(
+  session: Session, model: nn.Module, shapes_only: bool = False
+) -> dict[str, Any]:
+  """Returns what a checkpoint must share with the run that reads it."""
+  known = {'tokenizer': session.tokenizer.fingerprint()}
+  return known if shapes_only else known | {'model': describe(model)}
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+  """Returns the settings of a model that change what its weights mean."""
+  return dataclasses.asdict(dataclasses.replace(model.cfg, dropout=0.0))
+
+
+def source_folder(
+  config: ConfigDict, run: pathlib.Path, stage: str
+) -> pathlib.Path | None:
+  """Returns where the output of `stage` comes from, None if from nowhere."""
+  if stage in config.stages:
+    return run / stage
+  given = config.init[INIT_KEYS[stage]] if stage in INIT_KEYS else ''
+  if given:
+    return pathlib.Path(given)
+  return pathlib.Path(config.init.run) / stage if config.init.run else None
+
+
+def make_model_config(
+  settings: ConfigDict, vocab_size: int, dropout: float
+) -> model_config.ModelConfig:
+  """Returns the settings of a network, its sizes from a preset if named."""
+  values = dict(settings, vocab_size=vocab_size, dropout=dropout)
+  preset = values.pop('preset')
+  if not preset:
+    return model_config.ModelConfig(**values)
+  for size in ('layers', 'width', 'heads', 'mlp_width'):
+    values.pop(size)
+  return model_config.gpt3(preset, **values)
+
+
+def abstract_params(model: nn.Module, mesh: jax.sharding.Mesh) -> Params:
+  """Returns shapes, types and shardings of a model's params."""
+  boxed = jax.eval_shape(
+    functools.partial(decoder.init_params, model, boxed=True),
+    jax.random.key(0),
+  )
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    decoder.unbox(boxed),
+    sharding.shardings(boxed, mesh),
+  )
+
+
+def make_optimizer(
+  settings: ConfigDict, steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+  """Returns the optimizer of a config block, and its learning rate."""
+  schedule = optimizers.schedule(
+    settings.schedule,
+    settings.peak,
+    steps,
+    warmup=settings.warmup,
+    warmup_from=settings.warmup_from,
+    final=settings.final,
+  )
+  optimizer = optimizers.make_optimizer(
+    schedule=schedule,
+    b1=settings.b1,
+    b2=settings.b2,
+    eps=settings.eps,
+    weight_decay=settings.weight_decay,
+    clip_norm=settings.clip_norm or None,
+  )
+  return optimizer, schedule
+
+
+def train_state(
+  model: nn.Module,
+  params: Params,
+  optimizer: optax.GradientTransformation,
+  mesh: jax.sharding.Mesh,
+  *,
+  ema: bool = False,
+) -> TrainState:
+  """Returns a train state laid out like the params, on every device."""
+  make = functools.partial(state_lib.create, optimizer=optimizer, ema=ema)
+  boxed = jax.eval_shape(
+    lambda key: make(decoder.init_params(model, key, boxed=True)),
+    jax.random.key(0),
+  )
+  layout = sharding.shardings(boxed, mesh)
+  # A copy, so that donating the state leaves the caller's params alone.
+  return jax.jit(
+    lambda p: make(jax.tree.map(jnp.copy, p)), out_shardings=layout
+  )(params)

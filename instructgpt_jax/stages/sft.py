@@ -1,0 +1,136 @@
+"""Supervised fine-tuning on demonstrations, text mixed in if asked for."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+
+from instructgpt_jax.data import pipeline
+from instructgpt_jax.runtime import loop
+from instructgpt_jax.stages import inputs, responses, training
+from instructgpt_jax.stages.session import (
+  Session,
+  make_optimizer,
+  train_state,
+)
+from instructgpt_jax.steps import rollout as rollout_lib
+from instructgpt_jax.steps import sft as sft_lib
+from instructgpt_jax.types import SftBatch, TrainState
+
+
+def run(session: Session) -> dict[str, Any]:
+  """Returns the validation loss of the chosen checkpoint; writes it.
+
+  The checkpoint is the best by reward score or validation loss, as
+  `config.sft.select` says, or the last (InstructGPT 3.5: by reward score).
+  """
+  config, settings = session.config, session.config.sft
+  model = session.language_model(settings.dropout)
+  rows = inputs.demonstration_rows(session, 'train')
+  steps = max(1, settings.epochs * len(rows) // settings.batch_size)
+  optimizer, schedule = make_optimizer(settings.optimizer, steps)
+  bound = sft_lib.SftSettings(
+    pretrain_coef=settings.pretrain_coef,
+    microbatches=settings.microbatches,
+    chunk=settings.chunk,
+    seed=config.seed + 1,
+  )
+
+  def step(state: TrainState, batch: Any):
+    mixed = batch if settings.pretrain_rows else (batch, None)
+    return sft_lib.sft_step(
+      state,
+      SftBatch(*mixed),
+      model=model,
+      optimizer=optimizer,
+      settings=bound,
+    )
+
+  evaluate = judges(session, model)
+  state = training.train(
+    session,
+    'sft',
+    model,
+    step=training.jit_step(training.with_rate(step, schedule)),
+    state=train_state(
+      model, session.load('pretrain', model), optimizer, session.mesh
+    ),
+    batches=batches(session, rows),
+    steps=steps,
+    settings=settings,
+    show=('loss', 'pretrain_loss', 'lr'),
+    samples_per_step=settings.batch_size,
+    evaluate=evaluate,
+    best=None if settings.select == 'last' else settings.select,
+    best_mode='max' if settings.select == 'reward' else 'min',
+  )
+  session.save('sft', state.params, model)
+  return {'params': inputs.count(state.params), **evaluate(state)}
+
+
+def batches(session: Session, rows: Any) -> loop.Batches:
+  """Returns demonstrations, or pairs of demonstrations and text."""
+  settings, seed = session.config.sft, session.config.seed
+  main = pipeline.token_batches(
+    rows, batch_size=settings.batch_size, seed=seed + 1
+  )
+  if not settings.pretrain_rows:
+    return main
+  text = pipeline.token_batches(
+    inputs.text_rows(session, 'train'),
+    batch_size=settings.pretrain_rows,
+    seed=seed + 2,
+  )
+  return pipeline.Zip(main, text)
+
+
+def judges(session: Session, model: Any) -> loop.Evaluate:
+  """Returns a function of a train state: validation loss, reward if asked."""
+  settings = session.config.sft
+  rows = inputs.demonstration_rows(session, 'validation')
+  loss = jax.jit(
+    functools.partial(sft_lib.sft_eval, model=model, chunk=settings.chunk)
+  )
+  reward = reward_judge(session) if settings.select == 'reward' else None
+
+  def evaluate(state: TrainState) -> dict[str, float]:
+    values = training.merged(
+      session,
+      lambda batch: loss(state.params, batch),
+      pipeline.token_batches_once(rows, batch_size=settings.batch_size),
+    )
+    found = {'validation_loss': values['loss']}
+    if reward is not None:
+      found['reward'] = reward(state)
+    return found
+
+  return evaluate
+
+
+def reward_judge(session: Session) -> Any:
+  """Returns a function of a train state: mean reward on held-out prompts."""
+  config = session.config
+  model, scalar = session.language_model(), session.scalar_model()
+  params = session.load('reward', scalar)
+  prompts = inputs.prompts(session, 'heldout')
+  rows = prompts[: config.evaluate.prompts]
+  sampling = rollout_lib.Sampling(
+    config.data.response_length, pad_id=session.tokenizer.pad_id
+  )
+
+  def mean_reward(state: TrainState) -> float:
+    written = responses.write(
+      session,
+      model,
+      state.params,
+      rows,
+      sampling=sampling,
+      batch_size=config.evaluate.batch_size,
+      seed=config.seed,
+    )
+    scores = responses.scores(session, scalar, params, written)
+    return float(scores.mean())
+
+  return mean_reward

@@ -1,0 +1,109 @@
+"""The part every training stage shares: from a step to a fitted state."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from instructgpt_jax import sharding
+from instructgpt_jax.runtime import checkpoint, loop, metrics, progress
+from instructgpt_jax.stages.session import Session, identity
+from instructgpt_jax.types import Mean
+
+
+def with_rate(step: loop.Step, schedule: optax.Schedule) -> loop.Step:
+  """Returns `step` that also reports the learning rate it used."""
+
+  @functools.wraps(step)
+  def measured(state: Any, batch: Any) -> Any:
+    rate = schedule(state.step)
+    state, values = step(state, batch)
+    return state, values | {'lr': Mean.of(rate)}
+
+  return measured
+
+
+def jit_step(step: loop.Step) -> loop.Step:
+  """Returns the step compiled, its state donated."""
+  return jax.jit(step, donate_argnums=0)
+
+
+def train(
+  session: Session,
+  stage: str,
+  model: nn.Module,
+  *,
+  step: loop.Step,
+  state: Any,
+  batches: loop.Batches,
+  steps: int,
+  settings: ConfigDict,
+  show: Sequence[str],
+  samples_per_step: int,
+  evaluate: loop.Evaluate | None = None,
+  evaluate_first: bool = False,
+  samples: loop.Samples | None = None,
+  best: str | None = None,
+  best_mode: Literal['min', 'max'] = 'min',
+) -> Any:
+  """Returns the state after `steps` steps, or the best one judged by `best`.
+
+  Begins, resumes, logs, evaluates and saves as `runtime.loop.fit` does.
+  """
+  folder = session.run.folder(stage)
+  bar = progress.Progress(
+    stage, steps, show=show, samples_per_step=samples_per_step
+  )
+  with (
+    checkpoint.Checkpointer(
+      folder / 'checkpoints',
+      best=best,
+      best_mode=best_mode,
+      identity=identity(session, model),
+    ) as checkpointer,
+    metrics.Writer(folder, stage=stage) as writer,
+    sharding.use(session.mesh),
+  ):
+    target = checkpoint.abstract(state)
+    state = loop.fit(
+      step,
+      state,
+      batches,
+      steps=steps,
+      checkpointer=checkpointer,
+      writer=writer,
+      progress=bar,
+      log_every=settings.log_every,
+      save_every=settings.save_every,
+      put=lambda batch: sharding.put_batch(batch, session.mesh),
+      samples_per_step=samples_per_step,
+      evaluate=evaluate,
+      evaluate_every=settings.evaluate_every if evaluate else 0,
+      evaluate_first=evaluate_first,
+      samples=samples,
+      samples_every=settings.save_every if samples else 0,
+    )
+    chosen = checkpointer.best_step() if best else None
+    if chosen is not None and chosen != checkpointer.latest_step():
+      state = checkpointer.restore(chosen, target).state
+      bar.message(f'{stage}: step {chosen} is the best by {best}')
+  return state
+
+
+def merged(
+  session: Session,
+  evaluate: Callable[[Any], dict[str, Mean]],
+  batches: Any,
+) -> dict[str, float]:
+  """Returns metrics over all batches, merged by weight."""
+  total = metrics.Accumulator()
+  with sharding.use(session.mesh):
+    for batch in batches:
+      total.add(evaluate(sharding.put_batch(batch, session.mesh)))
+  return total.values()
