@@ -229,4 +229,6 @@ def _left_padded(
     first = width - len(row['tokens'])
     tokens[i, first:] = row['tokens']
     mask[i, first:] = True
-  return Prompts(tokens=tokens, mask=mask, row_id=ids.astype(np.int32))
+  ids = ids.astype(np.int32)
+  leaves: dict[str, Any] = {'tokens': tokens, 'mask': mask, 'row_id': ids}
+  return Prompts(**leaves)

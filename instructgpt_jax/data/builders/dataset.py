@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import fcntl
 import io
 import itertools
 import json
@@ -145,9 +146,9 @@ def prepare(
     json.dumps([_FORMAT, builder.__name__, dict(settings), inputs])
   )
   target = pathlib.Path(folder) / name
-  if inputs is not None and _fingerprint(target) == fingerprint:
-    return Dataset(target)
   with _workplace(target) as work:
+    if inputs is not None and _fingerprint(target) == fingerprint:
+      return Dataset(target)
     stats: Stats = collections.Counter()
     lengths: list[int] = []
     data = _write(
@@ -169,18 +170,21 @@ def prepare(
 
 @contextlib.contextmanager
 def _workplace(target: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields an empty folder beside `target` that is gone afterwards.
+  """Yields an empty folder beside `target`, gone afterwards, under a lock.
 
-  What a killed preparation of this dataset left there is cleared first.
+  Of several processes one prepares and the others wait. The system frees the
+  lock of a killed one; what it left behind is cleared here.
   """
   target.parent.mkdir(parents=True, exist_ok=True)
   work = target.parent / f'.{target.name}.partial'
-  shutil.rmtree(work, ignore_errors=True)
-  work.mkdir()
-  try:
-    yield work
-  finally:
+  with open(target.parent / f'.{target.name}.lock', 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
     shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+      yield work
+    finally:
+      shutil.rmtree(work, ignore_errors=True)
 
 
 def _measured(
