@@ -13,7 +13,6 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.core.spmd import get_logical_axis_rules
 
 from instructgpt_jax.models import cache as kv_cache
 from instructgpt_jax.models.config import ModelConfig
@@ -37,7 +36,7 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return x
-  rules = dict(get_logical_axis_rules())
+  rules = dict(nn.get_logical_axis_rules())
 
   def divides(size: int, name: str | None) -> bool:
     axes = rules.get(name) or ()

@@ -11,6 +11,8 @@ from instructgpt_jax.models import cache as kv_cache
 from instructgpt_jax.models import decoder
 from instructgpt_jax.models.config import ModelConfig
 
+from . import toys
+
 TOKENS = np.random.default_rng(0).integers(0, 29, (3, 11)).astype(np.int32)
 PREFILL, SLOTS = 6, 13
 
@@ -30,9 +32,8 @@ def _config(scan=False, dtype='float32', **settings):
   )
 
 
-@functools.cache
 def _params(cfg):
-  return decoder.init_params(decoder.LanguageModel(cfg), jax.random.key(0))
+  return toys.params(decoder.LanguageModel(cfg))
 
 
 def _run(tokens, segments, cache=None, *, cfg):
@@ -137,7 +138,7 @@ def test_a_decode_step_updates_a_donated_cache_in_place(scan):
 
     return jax.lax.fori_loop(0, 5, body, (token, cache))
 
-  params = decoder.init_params(model, jax.random.key(0))
+  params = _params(cfg)
   token = jnp.zeros((4, 1), jnp.int32)
   compiled = jax.jit(steps, donate_argnums=2).lower(params, token, cache)
   memory = compiled.compile().memory_analysis()
