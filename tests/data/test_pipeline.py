@@ -1,53 +1,22 @@
-"""Pipeline: every row as often as promised, every place found again."""
+"""Pipeline: every row as often as promised, laid out as it should be."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from instructgpt_jax.data import builders, iterators, pipeline, records
+from instructgpt_jax.data import builders, pipeline, records
 from instructgpt_jax.data import tokenizer as tokenizer_lib
 from instructgpt_jax.types import Comparisons, Prompts, TokenBatch
-from tests.data.toy_records import byte_tokenizer, prompts
-
-
-def token_rows(count, length=4):
-  """Returns rows that hold their own number, plus one, in every token."""
-  return [
-    {
-      'tokens': np.full(length, i + 1, np.int32),
-      'loss_mask': np.arange(length) > 0,
-      'segments': np.ones(length, np.int32),
-      'positions': np.arange(length, dtype=np.int32),
-    }
-    for i in range(count)
-  ]
-
-
-def prompt_rows(*sizes):
-  return [
-    {'tokens': np.full(size, i + 1, np.int32), 'id': str(i)}
-    for i, size in enumerate(sizes)
-  ]
-
-
-def numbers(batch):
-  """Returns the row numbers of a token batch, -1 for an added row."""
-  return (batch.tokens[:, 0] - 1).tolist()
-
-
-def flat(lists):
-  return list(itertools.chain.from_iterable(lists))
-
-
-def same(a, b):
-  return all(
-    np.array_equal(getattr(a, f), getattr(b, f)) and type(a) is type(b)
-    for f in a.__dataclass_fields__
-  )
+from tests.data.toy_records import (
+  byte_tokenizer,
+  comparison,
+  flat,
+  numbers,
+  prompt_rows,
+  prompts,
+  token_rows,
+)
 
 
 def test_each_epoch_has_every_row_once_in_an_order_of_its_own():
@@ -111,16 +80,6 @@ def test_once_gives_every_row_in_order_and_fills_with_pads(count):
     last = found[-1]
     assert not last.segments[-added:].any()
     assert not last.loss_mask[-added:].any()
-
-
-def comparison(k):
-  return {
-    'tokens': np.full((3, 2), k, np.int32),
-    'mask': np.ones((3, 2), bool),
-    'ranks': np.array([1, 2, k], np.int32),
-    'valid': np.ones(3, bool),
-    'labeler': 'ann',
-  }
 
 
 def test_comparisons_keep_their_ranks_and_added_ones_are_not_valid():
@@ -190,125 +149,6 @@ def test_a_prompt_longer_than_the_context_is_an_error_at_once():
     pipeline.prompt_batches(
       prompt_rows(1, 5, 2), batch_size=1, length=(2, 4), seed=0
     )
-
-
-def makers():
-  tokens, asked = token_rows(10), prompt_rows(*range(1, 11))
-  ranked = [comparison(k) for k in range(1, 11)]
-  return {
-    'tokens': lambda **kw: pipeline.token_batches(
-      tokens, batch_size=4, seed=5, epochs=3, **kw
-    ),
-    'tokens_once': lambda **kw: pipeline.token_batches_once(
-      tokens, batch_size=4, **kw
-    ),
-    'comparisons': lambda **kw: pipeline.comparison_batches(
-      ranked, batch_size=4, seed=5, epochs=2, **kw
-    ),
-    'comparisons_once': lambda **kw: pipeline.comparison_batches_once(
-      ranked, batch_size=4, **kw
-    ),
-    'prompts': lambda **kw: pipeline.prompt_batches(
-      asked, batch_size=4, length=(4, 10), seed=5, epochs=3, **kw
-    ),
-    'prompts_once': lambda **kw: pipeline.prompt_batches_once(
-      asked, batch_size=4, length=10, **kw
-    ),
-  }
-
-
-@pytest.mark.parametrize('name', makers())
-def test_the_parts_of_two_processes_are_the_batch_of_one(name):
-  make = makers()[name]
-  parts = [make(process_index=i, process_count=2) for i in range(2)]
-  for whole, *both in zip(make(), *parts, strict=True):
-    for field in whole.__dataclass_fields__:
-      joined = np.concatenate([getattr(part, field) for part in both])
-      assert np.array_equal(joined, getattr(whole, field))
-
-
-@pytest.mark.parametrize('name', makers())
-def test_a_saved_place_is_found_again_exactly(name):
-  make = makers()[name]
-  for place in range(4):
-    batches = make()
-    for _ in range(place):
-      next(batches, None)
-    state = json.loads(json.dumps(batches.get_state()))
-    resumed = make()
-    next(resumed)  # a place of its own, that must not matter
-    resumed.set_state(state)
-    rest = list(batches)
-    again = list(resumed)
-    assert len(rest) == len(again)
-    assert all(map(same, rest, again))
-
-
-def test_asking_for_the_place_changes_nothing_and_ignores_read_ahead():
-  make = makers()['tokens']
-  batches = make()
-  next(batches)
-  assert batches.get_state() == batches.get_state()
-  assert batches.get_state()['next_index'] == 1
-  batches.set_state(batches.get_state() | {'next_index': 0})
-  assert same(next(batches), next(make()))
-
-
-def test_the_place_of_other_batches_is_refused_by_name():
-  state = makers()['tokens']().get_state()
-  other = pipeline.token_batches(token_rows(11), batch_size=4, seed=6)
-  with pytest.raises(ValueError, match=r'rows: 10 -> 11, seed: 5 -> 6'):
-    other.set_state(state)
-
-
-def test_zip_and_map_keep_one_place_for_all():
-  def make():
-    both = pipeline.Zip(makers()['tokens'](), makers()['prompts']())
-    return pipeline.Map(both, lambda pair: (*pair, 'mapped'))
-
-  batches, resumed = make(), make()
-  for _ in range(2):
-    next(batches)
-  resumed.set_state(json.loads(json.dumps(batches.get_state())))
-  rest, again = list(batches), list(resumed)
-  assert len(rest) == len(again) == 5
-  for (a, b, mark), (c, d, _) in zip(rest, again, strict=True):
-    assert same(a, c) and same(b, d)
-    assert mark == 'mapped'
-  with pytest.raises(ValueError, match='of 1 iterators, not of 2'):
-    pipeline.Zip(1, 2).set_state({'0': {}})
-
-
-def test_batches_that_cannot_be_are_errors():
-  rows = token_rows(3)
-  with pytest.raises(ValueError, match='3 rows x 1 epochs do not fill'):
-    pipeline.token_batches(rows, batch_size=4, seed=0, epochs=1)
-  with pytest.raises(ValueError, match='shared by 2 processes'):
-    pipeline.token_batches(rows, batch_size=3, seed=0, process_count=2)
-  with pytest.raises(ValueError, match='has no rows'):
-    pipeline.token_batches([], batch_size=3, seed=0)
-
-
-@settings(deadline=None, max_examples=30)
-@given(
-  rows=st.integers(1, 30),
-  batch_size=st.integers(1, 12),
-  seed=st.integers(0, 2**32 - 1),
-  epochs=st.integers(1, 4),
-)
-def test_a_plan_visits_every_row_as_often_as_promised(
-  rows, batch_size, seed, epochs
-):
-  once = iterators.Plan(rows, batch_size)
-  ids = np.concatenate([once.batch(i) for i in range(once.steps)])
-  assert ids[ids >= 0].tolist() == list(range(rows))
-  assert 0 <= len(ids) - rows < batch_size
-  if rows * epochs < batch_size:
-    return
-  plan = iterators.Plan(rows, batch_size, seed=seed, epochs=epochs)
-  ids = np.concatenate([plan.batch(i) for i in range(plan.steps)])
-  assert len(set(ids.tolist())) == len(ids) > rows * epochs - batch_size
-  assert ids.min() >= 0 and ids.max() < rows * epochs
 
 
 def test_prepared_rows_go_through(tmp_path):

@@ -249,12 +249,29 @@ def test_a_split_has_its_share_and_grows_without_moving_rows():
   assert {w for _, w in small} < {w for _, w in large}
 
 
-def test_a_split_by_user_takes_the_id_where_no_user_is_known():
-  rows = [({'id': str(i), 'prompt': 'same'}, i) for i in range(200)]
-  kept = list(
-    records.split_records(rows, 'train', validation=0.5, key='user_id')
+def test_a_split_by_user_takes_prompt_or_id_where_no_user_is_known():
+  def kept(rows):
+    located = ((row, i) for i, row in enumerate(rows))
+    found = records.split_records(
+      located, 'train', validation=0.5, key='user_id'
+    )
+    return {i for _, i in found}
+
+  ids = [{'id': str(i)} for i in range(200)]
+  texts = kept(ids)
+  assert 60 < len(texts) < 140  # four standard deviations
+  assert kept([row | {'prompt': 'same'} for row in ids]) in (
+    set(),
+    set(range(200)),
   )
-  assert 60 < len(kept) < 140
+  asked = [{'id': 'x', 'prompt': f'p{i}'} for i in range(200)]
+  others = [row | {'id': 'y', 'response': 'r'} for row in asked]
+  assert 60 < len(kept(asked)) < 140
+  assert kept(asked) == kept(others)  # of whatever kind the records are
+
+
+def test_a_part_or_share_that_cannot_be_is_an_error():
+  rows = [({'id': 'a'}, 0)]
   with pytest.raises(ValueError, match="part is 'train' or 'validation'"):
     next(records.split_records(rows, 'test', validation=0.5))
   with pytest.raises(ValueError, match=r'a share in \[0, 1\)'):

@@ -1,4 +1,8 @@
-"""Small records and a tokenizer whose ids can be written down by hand."""
+"""Small records and rows, and ids that can be written down by hand."""
+
+import itertools
+
+import numpy as np
 
 from instructgpt_jax.data import tokenizer as tokenizer_lib
 
@@ -26,3 +30,42 @@ def demonstrations(*pairs):
 
 def prompts(*contents):
   return located({'prompt': text} for text in contents)
+
+
+def token_rows(count, length=4):
+  """Returns rows that hold their own number, plus one, in every token."""
+  return [
+    {
+      'tokens': np.full(length, i + 1, np.int32),
+      'loss_mask': np.arange(length) > 0,
+      'segments': np.ones(length, np.int32),
+      'positions': np.arange(length, dtype=np.int32),
+    }
+    for i in range(count)
+  ]
+
+
+def prompt_rows(*sizes):
+  return [
+    {'tokens': np.full(size, i + 1, np.int32), 'id': str(i)}
+    for i, size in enumerate(sizes)
+  ]
+
+
+def numbers(batch):
+  """Returns the row numbers of a token batch, -1 for an added row."""
+  return (batch.tokens[:, 0] - 1).tolist()
+
+
+def flat(lists):
+  return list(itertools.chain.from_iterable(lists))
+
+
+def comparison(k):
+  return {
+    'tokens': np.full((3, 2), k, np.int32),
+    'mask': np.ones((3, 2), bool),
+    'ranks': np.array([1, 2, k], np.int32),
+    'valid': np.ones(3, bool),
+    'labeler': 'ann',
+  }
