@@ -109,8 +109,8 @@ def base() -> ConfigDict:
     dict(
       epochs=2,
       batch_size=32,
-      pretrain_rows=4,  # rows of text beside each batch; the paper mixes 10%
-      pretrain_coef=0.2,  # ours, on the mean-per-token loss
+      pretrain_rows=8,  # rows of text beside each batch; the paper mixes 10%
+      pretrain_coef=0.3,  # ours, on the mean-per-token loss
       optimizer=adam(peak=1e-3),
       dropout=0.0,  # ours; 0.2 in the paper's baselines (C.1)
       select='validation_loss',  # or 'reward' (needs init.reward), or 'last'
@@ -158,7 +158,7 @@ def base() -> ConfigDict:
       clip=0.2,  # C.4
       value_clip=0.2,  # lm-human-preferences; 0 is off
       whiten=True,  # lm-human-preferences
-      ptx_coef=0.5,  # ours, on the mean-per-token loss; 27.8 in the paper
+      ptx_coef=4.0,  # ours, on the mean-per-token loss; 27.8 in the paper
       ptx_rows=1,  # rows of text per episode; 8 in the paper (E.11)
       temperature=1.0,  # C.4
       missing_eos_rule='replace',  # 'subtract' or 'none'
@@ -167,7 +167,7 @@ def base() -> ConfigDict:
       ratio_limit=10.0,  # ours
       critic_warmup=2,  # ours: iterations that train the value net alone
       optimizer=adam(
-        peak=4e-5, schedule='constant', warmup=20, warmup_from=0.1, eps=1e-5
+        peak=5e-5, schedule='constant', warmup=20, warmup_from=0.1, eps=1e-5
       ),
       value_optimizer=adam(peak=1e-4, schedule='constant', eps=1e-5),
       microbatches=1,
