@@ -15,6 +15,7 @@ from instructgpt_jax.types import (
   Mean,
   Metrics,
   Params,
+  TokenBatch,
   TrainState,
 )
 
@@ -116,6 +117,23 @@ def reward_eval(
   scores = score_comparisons(params, batch, model=model)
   loss, metrics = ranking.kwise_loss(scores, batch.ranks, batch.valid)
   return {'loss': loss, **metrics}, scores
+
+
+def segment_scores(
+  params: Params, batch: TokenBatch, *, model: nn.Module
+) -> Mean:
+  """Returns the mean score of the packed sequences of a batch.
+
+  Each is read at the last token of its segment, as `score` reads it.
+  """
+  values = model.apply(
+    {'params': params},
+    batch.tokens,
+    positions=batch.positions,
+    segments=batch.segments,
+  )
+  after = jnp.pad(batch.segments[:, 1:], ((0, 0), (0, 1)))
+  return Mean.of(values, (batch.segments > 0) & (batch.segments != after))
 
 
 def centre_reward(params: Params, mean_demo_score: jax.Array) -> Params:

@@ -28,7 +28,6 @@ class SftSettings:
   microbatches: int
   chunk: int  # positions whose logits exist at one time
   seed: int  # of dropout
-  ema_decay: float
 
 
 def token_loss(
@@ -95,10 +94,7 @@ def sft_step(
   )
   metrics['grad_norm'] = Mean.of(optax.global_norm(grads))
   metrics['tokens'] = Mean.of(batch.rows.loss_mask.sum())
-  state = state_lib.apply_gradients(
-    state, grads, optimizer, ema_decay=settings.ema_decay
-  )
-  return state, metrics
+  return state_lib.apply_gradients(state, grads, optimizer), metrics
 
 
 def sft_eval(
