@@ -56,6 +56,7 @@ def base() -> ConfigDict:
   """Returns PPO-ptx in the embedded world, sized for two CPU cores."""
   config = ConfigDict()
   config.name = 'ppo_ptx'
+  config.preset = ''  # what stood after the colon of --config
   config.seed = 0
   config.stages = ('pretrain', 'sft', 'collect', 'reward', 'ppo', 'evaluate')
   config.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # -1: the rest
@@ -159,13 +160,14 @@ def base() -> ConfigDict:
       value_clip=0.2,  # lm-human-preferences; 0 is off
       whiten=True,  # lm-human-preferences
       ptx_coef=4.0,  # ours, on the mean-per-token loss; 27.8 in the paper
-      ptx_rows=1,  # rows of text per episode; 8 in the paper (E.11)
+      ptx_rows=1,  # rows of text per episode; 8 in the paper (C.4)
       temperature=1.0,  # C.4
       missing_eos_rule='replace',  # 'subtract' or 'none'
       missing_eos_value=-1.0,  # N+ details; not in the paper
       ema_decay=0.9,  # ours for few updates; 0.992 in the paper (C.4)
       ratio_limit=10.0,  # ours
       critic_warmup=2,  # ours: iterations that train the value net alone
+      # ours: warmup over 5 iterations of 4 updates
       optimizer=adam(
         peak=5e-5, schedule='constant', warmup=20, warmup_from=0.1, eps=1e-5
       ),
@@ -238,7 +240,13 @@ def jsonl() -> ConfigDict:
     model.update(dict(max_length=320, embed_init=0.02, position_init=0.01))
   config.tokenizer.kind = 'gpt2'
   config.data.update(
-    dict(source='jsonl', row_length=256, prompt_length=192, response_length=64)
+    dict(
+      source='jsonl',
+      row_length=320,
+      prompt_length=192,
+      response_length=64,
+      over_length='truncate_left',
+    )
   )
   config.pretrain.update(
     dict(tokens=600_000, batch_size=8, chunk=64, evaluate_every=100)
@@ -247,7 +255,12 @@ def jsonl() -> ConfigDict:
     dict(batch_size=8, pretrain_rows=1, pretrain_coef=0.1, chunk=64)
   )
   config.reward.update(
-    dict(batch_size=8, sequence_length=320, evaluate_every=100)
+    dict(
+      batch_size=8,
+      completions=9,
+      sequence_length=320,
+      evaluate_every=100,
+    )
   )
   config.ppo.update(
     dict(
@@ -264,7 +277,7 @@ def jsonl() -> ConfigDict:
 
 # Per policy size: SFT batch (C.1), learning rate of the RL initialisation
 # (C.3), value learning rate (C.4), SFT baseline rate (C.1), policy rate in
-# PPO (not printed in the paper: ours, inside its sweep E.8).
+# PPO (not printed in the paper: ours, inside its sweeps E.9).
 PAPER = {
   '1.3b': (32, 5e-6, 9e-6, 9.65e-6, 8e-6),
   '6b': (32, 1.04e-5, 9e-6, 9.65e-6, 8e-6),
@@ -279,8 +292,6 @@ def paper(size: str) -> ConfigDict:
   config.stages = ('sft', 'reward', 'ppo', 'evaluate')
   large = dict(
     max_length=2048,  # C
-    tied=False,
-    activation='gelu',
     embed_init=0.02,
     position_init=0.01,
     dtype='bfloat16',  # the paper's fp16 needs loss scaling; ours
@@ -305,7 +316,7 @@ def paper(size: str) -> ConfigDict:
       epochs=2,  # C.3
       batch_size=batch,
       pretrain_rows=max(1, batch // 9),  # 10% of all rows (C.3)
-      pretrain_coef=0.1,
+      pretrain_coef=0.1,  # ours: the share of the rows
       optimizer=adam(peak=init_rate),
       dropout=0.0,
       chunk=128,
@@ -317,7 +328,7 @@ def paper(size: str) -> ConfigDict:
       completions=9,  # A.3
       sequence_length=2048,
       optimizer=adam(peak=9e-6),  # C.2
-      microbatches=16,
+      microbatches=4,
     )
   )
   config.ppo.update(
@@ -327,7 +338,7 @@ def paper(size: str) -> ConfigDict:
       minibatch_size=64,  # C.4
       kl_coef=0.02,  # C.4
       ptx_coef=27.8,  # C.4; on the mean-per-token loss (convention ours)
-      ptx_rows=8,  # E.11
+      ptx_rows=8,  # C.4
       ema_decay=0.992,  # C.4, per optimizer update
       critic_warmup=0,
       # Warmup over 10 iterations of 8 updates, from a tenth (C.4).
@@ -358,4 +369,6 @@ def preset(name: str) -> ConfigDict:
   if name not in PRESETS:
     known = ', '.join(f':{key}' for key in PRESETS if key)
     raise ValueError(f'no preset :{name}; there is {known}, or none at all')
-  return PRESETS[name]()
+  config = PRESETS[name]()
+  config.preset = name
+  return config

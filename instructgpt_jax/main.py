@@ -8,6 +8,7 @@ A run that was stopped goes on where it was: give the same command again.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -19,27 +20,41 @@ CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Experiment; a preset follows a colon.', lock_config=True
 )
 WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Folder of the run [default: runs/NAME of the config].'
+  'workdir', None, 'Folder of the run [default: runs/NAME_PRESET].'
 )
 DEBUG = flags.DEFINE_bool('debug', False, 'Show the traceback of an error.')
 flags.mark_flag_as_required('config')
+
+
+def default_workdir(config: Any) -> str:
+  """Returns runs/NAME, with the preset behind it if there is one."""
+  return 'runs/' + '_'.join(filter(None, (config.name, config.preset)))
 
 
 def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unknown arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.INFO if DEBUG.value else logging.WARNING)
-  config = CONFIG.value
   try:
-    experiment.run(config, WORKDIR.value or f'runs/{config.name}')
+    config = CONFIG.value
+    experiment.run(config, WORKDIR.value or default_workdir(config))
   except TrainingInterrupted as error:
     sys.exit(str(error))
-  except ValueError as error:
+  except (ValueError, OSError) as error:
     # What a user can put right is said in one message, without a traceback.
     if DEBUG.value:
       raise
     sys.exit(f'error: {error}')
 
 
+def parse(argv: list[str]) -> list[str]:
+  """Returns what is left of the arguments; a wrong config ends in one line."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    message = str(error).replace('\n', ' ').replace("\\n", ' ').strip('"\'')
+    sys.exit(f'error: --config: {message}')
+
+
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=parse)

@@ -122,23 +122,33 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
+def put_whole(batch: Any, mesh: Mesh) -> Any:
+  """Returns a batch that every process holds whole as global arrays.
+
+  For evaluation, where each process goes through the same rows. Raises
+  ValueError as `put_batch` does.
+  """
+  layout = batch_sharding(mesh)
+
+  def put(x):
+    x = np.asarray(x)
+    _check_rows(x.shape[0], mesh)
+    return jax.make_array_from_callback(x.shape, layout, lambda at: x[at])
+
+  return jax.tree.map(put, batch)
+
+
 def put_batch(batch: Any, mesh: Mesh) -> Any:
   """Returns the host's rows of a batch as arrays of the global batch.
 
   Every process gives its own share, in process order. Raises ValueError when
   the global batch does not divide over data x fsdp.
   """
-  ways = _ways(mesh, BATCH)
   layout = batch_sharding(mesh)
 
   def put(x):
     x = np.asarray(x)
-    rows = x.shape[0] * jax.process_count()
-    if rows % ways:
-      raise ValueError(
-        f'batch {rows} is not divisible by data x fsdp = {ways}: change the '
-        'batch size or the mesh'
-      )
+    _check_rows(x.shape[0] * jax.process_count(), mesh)
     return jax.make_array_from_process_local_data(layout, x)
 
   return jax.tree.map(put, batch)
@@ -149,6 +159,15 @@ def _split(
 ) -> str | tuple[str, ...] | None:
   ways = _ways(mesh, axis)
   return axis if ways > 1 and size % ways == 0 else None
+
+
+def _check_rows(rows: int, mesh: Mesh) -> None:
+  ways = _ways(mesh, BATCH)
+  if rows % ways:
+    raise ValueError(
+      f'batch {rows} is not divisible by data x fsdp = {ways}: change the '
+      'batch size or the mesh'
+    )
 
 
 def _ways(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:

@@ -46,9 +46,7 @@ class Mean:
     if mask is None:
       return cls(x.sum(), jnp.float32(x.size))
     mask = jnp.asarray(mask, bool)
-    return cls(
-      jnp.where(mask, x, 0.0).sum(), mask.sum(dtype=jnp.float32)
-    )
+    return cls(jnp.where(mask, x, 0.0).sum(), mask.sum(dtype=jnp.float32))
 
   def merge(self, other: Mean) -> Mean:
     return Mean(self.total + other.total, self.weight + other.weight)

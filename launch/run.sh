@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash launch/install.sh "${EXTRA:-}"
 case " $* " in
-  *" --config"*) ;;
+  *" --config="* | *" --config "*) ;;
   *) set -- --config=configs/ppo_ptx.py "$@" ;;
 esac
 exec .venv/bin/python -m instructgpt_jax.main "$@"

@@ -59,6 +59,15 @@ def is_main() -> bool:
   return jax.process_index() == 0
 
 
+def fetch(tree: Any) -> Any:
+  """Returns global arrays as numpy, whole, in every process."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  from jax.experimental import multihost_utils  # noqa: PLC0415 - rarely used
+
+  return multihost_utils.process_allgather(tree, tiled=True)
+
+
 def barrier(phase: str, *, seconds: float = 1800) -> None:
   """Waits until every process arrives; all must call in the same order.
 

@@ -21,7 +21,7 @@ COLOURS['ppo_ptx'] = '#e07a3f'
 TRAIN, VALIDATION = '#3c78b4', '#e07a3f'
 # The first name found gives the axis; what ends in it counts too.
 _KL = ('objective/kl', 'kl', 'kl_k1')
-_REWARD = ('objective/scores', 'objective/score', 'reward_score', 'score')
+_REWARD = ('reward_score', 'objective/scores', 'objective/score', 'score')
 _GOLD = ('gold_score', 'objective/gold', 'gold')
 _STYLE: Any = {
   'font.family': 'sans-serif',

@@ -16,7 +16,7 @@ _SAMPLES = 24
 _FIRST = (
   'objective/scores', 'objective/score', 'objective/kl', 'objective/kl_coef',
   'objective/entropy', 'gold_score', 'response_length', 'loss', 'accuracy',
-  'margin', 'ppo/loss/policy', 'ppo/loss/value', 'ptx/loss',
+  'margin', 'ppo/loss/policy', 'ppo/loss/value', 'ppo/loss/pretrain',
   'ppo/policy/approxkl', 'ppo/policy/clipfrac', 'ppo/val/var_explained',
 )  # fmt: skip
 

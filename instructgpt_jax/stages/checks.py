@@ -26,7 +26,7 @@ FILES = {
   'collect': ('prompts',),
   'reward': ('comparisons', 'demonstrations'),
   'ppo': ('prompts',),
-  'evaluate': ('text',),
+  'evaluate': ('prompts', 'text'),
 }
 
 
@@ -95,6 +95,8 @@ def _files(config: ConfigDict) -> Iterator[str]:
     kinds.add('text')
   if 'ppo' in config.stages and config.ppo.ptx_rows:
     kinds.add('text')
+  if 'sft' in config.stages and config.sft.select == 'reward':
+    kinds.add('prompts')
   for kind in sorted(kinds):
     paths = config.data.files[kind]
     if not paths:
@@ -128,8 +130,6 @@ def _batches(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[str]:
         f'ppo.batch_size {ppo.batch_size} is not divisible by '
         f'ppo.rollout_parts {ppo.rollout_parts}'
       )
-  if 'sft' in config.stages and config.sft.pretrain_rows:
-    sizes['sft.pretrain_rows'] = config.sft.pretrain_rows
   for name, size in sizes.items():
     if size % ways:
       yield f'{name} {size} is not divisible by data x fsdp = {ways}'
@@ -161,12 +161,15 @@ def _lengths(config: ConfigDict) -> Iterator[str]:
     yield (
       f'data.row_length {data.row_length} exceeds model.max_length {longest}'
     )
-  length = config.reward.sequence_length
-  if length > config.reward_model.max_length:
-    yield (
-      f'reward.sequence_length {length} exceeds reward_model.max_length '
-      f'{config.reward_model.max_length}'
-    )
+  longest = config.reward_model.max_length
+  read = {
+    'reward.sequence_length': config.reward.sequence_length,
+    'data.row_length': data.row_length,
+    'data.prompt_length + data.response_length': whole,
+  }
+  for name, length in read.items():
+    if length > longest:
+      yield f'{name} {length} exceeds reward_model.max_length {longest}'
 
 
 def _values(config: ConfigDict) -> Iterator[str]:
@@ -181,11 +184,19 @@ def _values(config: ConfigDict) -> Iterator[str]:
       f'reward.completions {config.reward.completions} is less than the '
       f'{most} that collect writes'
     )
-  if config.sft.select not in ('validation_loss', 'reward', 'last'):
-    yield (
-      f"sft.select {config.sft.select!r}: choose 'validation_loss', 'reward' "
-      "or 'last'"
-    )
+  choices = {
+    'sft.select': (config.sft.select, ('validation_loss', 'reward', 'last')),
+    'evaluate.weights': (config.evaluate.weights, ('ema', 'params')),
+    'ppo.missing_eos_rule': (
+      config.ppo.missing_eos_rule,
+      ('replace', 'subtract', 'none'),
+    ),
+    'data.over_length': (config.data.over_length, ('drop', 'truncate_left')),
+    'tokenizer.kind': (config.tokenizer.kind, ('train', 'gpt2', 'folder')),
+  }
+  for name, (value, known) in choices.items():
+    if value not in known:
+      yield f'{name} {value!r}: choose from {", ".join(known)}'
   if config.sft.select == 'reward' and 'reward' in config.stages:
     yield (
       "sft.select='reward' needs a reward model from before: give "

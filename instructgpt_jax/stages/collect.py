@@ -10,6 +10,7 @@ import numpy as np
 
 from instructgpt_jax import simulation
 from instructgpt_jax.data import records
+from instructgpt_jax.runtime import distributed
 from instructgpt_jax.stages import inputs, responses
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import rollout as rollout_lib
@@ -40,7 +41,9 @@ def run(session: Session) -> dict[str, Any]:
   ranked = list(_ranked(written, config.seed))
   kept = [r for r in ranked if r is not None]
   path = session.run.folder('collect') / inputs.COMPARISONS
-  records.write_jsonl(path, kept)
+  if distributed.is_main():
+    records.write_jsonl(path, kept)
+  distributed.barrier('comparisons')
   tied = sum(records.all_tied(r['ranks']) for r in kept)
   return {
     'prompts': len(kept),

@@ -12,7 +12,7 @@ import numpy as np
 from instructgpt_jax import sharding
 from instructgpt_jax.data import pipeline
 from instructgpt_jax.evals import intervals
-from instructgpt_jax.runtime import metrics
+from instructgpt_jax.runtime import distributed, metrics
 from instructgpt_jax.stages import inputs, responses
 from instructgpt_jax.stages.session import Session, source_folder
 from instructgpt_jax.steps import rollout as rollout_lib
@@ -130,8 +130,8 @@ def document_losses(
     inputs.text_rows(session, 'heldout'), batch_size=settings.batch_size
   ):
     with sharding.use(session.mesh):
-      nll = compiled(params, sharding.put_batch(batch, session.mesh))
-    nll = np.asarray(jax.device_get(nll), np.float64)
+      nll = compiled(params, sharding.put_whole(batch, session.mesh))
+    nll = distributed.fetch(nll).astype(np.float64)
     for row in range(len(nll)):
       segments = batch.segments[row]
       learned = np.where(batch.loss_mask[row], segments, 0)

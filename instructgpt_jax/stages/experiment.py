@@ -45,7 +45,6 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
   mesh = sharding.make_mesh(**config.mesh)
   checks.check(config, mesh)
   folder = Run(workdir)
-  folder.write_config(config.to_dict())
   session = Session(config, folder, mesh, inputs.tokenizer(config, folder))
   say(_headline(config, mesh, folder))
   seconds: dict[str, float] = {}
@@ -67,11 +66,13 @@ def run_stage(session: Session, stage: str) -> tuple[dict[str, Any], float]:
     say(f'{stage}: done before')
     results = folder.results(stage)
     return results['values'], results['seconds']
+  folder.write_config(session.config.to_dict())
   folder.begin(stage, settings)
   began = time.monotonic()
   values = STAGES[stage].run(session)
   took = time.monotonic() - began
   folder.finish(stage, settings, {'values': values, 'seconds': took})
+  distributed.barrier(f'end of {stage}')  # the next stage reads its files
   say(f'{stage}: {duration(took)}')
   return values, took
 
@@ -108,12 +109,12 @@ def assemble(
     reward_results = results['reward']
     found['reward_accuracy'] = {
       'train': reward_results['train_accuracy'],
-      'validation': reward_results['validation_accuracy'],
-      'pairs': reward_results['validation_pairs'],
+      'validation': reward_results['validation/accuracy'],
+      'pairs': reward_results['validation/pairs'],
       'by_labeler': {
-        name.split('/')[1]: value
+        name.rsplit('/', 1)[1]: value
         for name, value in reward_results.items()
-        if name.startswith('accuracy_by_labeler/')
+        if '/accuracy_by_labeler/' in name
       },
     }
   return found | results.get('evaluate', {})

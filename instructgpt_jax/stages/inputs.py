@@ -183,8 +183,9 @@ def demonstration_rows(session: Session, split: str) -> builders.Dataset:
 def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
   """Returns prompt records with their `tokens`, for one use.
 
-  'collect' and 'ppo' share the training prompts out between them where
-  comparisons are collected; 'probe' and 'heldout' share those held out.
+  'collect' and 'ppo' share the training prompts out between them in the
+  embedded world; 'probe' (watched in training) and 'heldout' (evaluated at
+  the end) share those held out.
   """
   config, data = session.config, session.config.data
   split = 'train' if use in ('collect', 'ppo') else 'heldout'
@@ -197,11 +198,12 @@ def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
     )
   )
   if split == 'train':
-    used = config.collect.prompts if 'collect' in config.stages else 0
+    used = config.collect.prompts if data.source == 'world' else 0
     first = min(used, len(rows) // 2)
     return rows[:first] if use == 'collect' else rows[first:]
   probe = min(config.ppo.probe_prompts, len(rows) // 3)
-  return rows[-probe:] if use == 'probe' else rows[:-probe]
+  last = len(rows) - probe
+  return rows[last:] if use == 'probe' else rows[:last]
 
 
 def comparisons(session: Session, split: str) -> builders.Dataset:

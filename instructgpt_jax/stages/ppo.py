@@ -47,9 +47,9 @@ def run(session: Session) -> dict[str, Any]:
     settings=config.ppo,
     show=SHOWN,
     samples_per_step=config.ppo.batch_size,
-    evaluate=probe.metrics,
+    evaluate=probe.metrics if config.ppo.probe_prompts else None,
     evaluate_first=True,
-    samples=probe.samples,
+    samples=probe.samples if config.ppo.probe_prompts else None,
   )
   session.save('ppo', state.policy.params, networks.policy)
   if state.policy.ema is not None:
@@ -184,6 +184,7 @@ def batches(session: Session) -> Any:
     batch_size=settings.batch_size,
     length=config.data.prompt_length,
     seed=config.seed + 7,
+    **training.share(),
   )
   if not settings.ptx_rows:
     return pipeline.Map(prompts, lambda batch: PpoBatch(batch, None))
@@ -191,6 +192,7 @@ def batches(session: Session) -> Any:
     inputs.text_rows(session, 'train'),
     batch_size=settings.batch_size * settings.ptx_rows * settings.epochs,
     seed=config.seed + 8,
+    **training.share(),
   )
   return pipeline.Map(pipeline.Zip(prompts, text), lambda pair: PpoBatch(*pair))
 

@@ -51,7 +51,10 @@ def run(session: Session) -> dict[str, Any]:
       model, session.fresh(model, config.seed), optimizer, session.mesh
     ),
     batches=pipeline.token_batches(
-      rows, batch_size=settings.batch_size, seed=config.seed
+      rows,
+      batch_size=settings.batch_size,
+      seed=config.seed,
+      **training.share(),
     ),
     steps=steps,
     settings=settings,
@@ -76,6 +79,6 @@ def validation(session: Session, model: Any, settings: Any) -> Any:
     values = training.merged(
       session, lambda batch: evaluate(state.params, batch), batches
     )
-    return {'validation_loss': values['loss']}
+    return {'validation/loss': values['loss']}
 
   return losses

@@ -13,6 +13,7 @@ import numpy as np
 
 from instructgpt_jax import sharding
 from instructgpt_jax.data import pipeline
+from instructgpt_jax.runtime import distributed
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import reward as reward_lib
 from instructgpt_jax.steps import rollout as rollout_lib
@@ -54,7 +55,7 @@ def write(
   for batch in pipeline.prompt_batches_once(
     rows, batch_size=batch_size, length=length
   ):
-    prompts = sharding.put_batch(batch, session.mesh)
+    prompts = sharding.put_whole(batch, session.mesh)
     with sharding.use(session.mesh):
       generation = compiled(params, prompts, session.stop_ids, key)
     written += _responses(session, rows[len(written) :], generation)
@@ -73,7 +74,7 @@ def _generate(model: nn.Module, sampling: rollout_lib.Sampling) -> Any:
 def _responses(
   session: Session, rows: Sequence[dict[str, Any]], generation: Generation
 ) -> list[Response]:
-  host: Generation = jax.device_get(generation)
+  host: Generation = distributed.fetch(generation)
   first = host.tokens.shape[1] - host.response_mask.shape[1]
   found = []
   # The last batch holds rows without a prompt; zip leaves them out.
@@ -136,11 +137,11 @@ def _in_batches(
   for start in range(0, len(written), size):
     part = written[start : start + size]
     rows = [*part, *[part[-1]] * (size - len(part))]
-    tokens, mask = sharding.put_batch(
+    tokens, mask = sharding.put_whole(
       (np.stack([r.tokens for r in rows]), np.stack([r.mask for r in rows])),
       session.mesh,
     )
     with sharding.use(session.mesh):
-      result = jax.device_get(fn(tokens, mask))
+      result = distributed.fetch(fn(tokens, mask))
     found.append(result[: len(part)])
   return np.concatenate(found)

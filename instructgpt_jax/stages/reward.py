@@ -14,7 +14,7 @@ import numpy as np
 from instructgpt_jax import sharding
 from instructgpt_jax.data import pipeline
 from instructgpt_jax.models import heads
-from instructgpt_jax.runtime import checkpoint, metrics
+from instructgpt_jax.runtime import checkpoint, distributed, metrics
 from instructgpt_jax.stages import inputs, training
 from instructgpt_jax.stages.session import (
   Session,
@@ -52,7 +52,10 @@ def run(session: Session) -> dict[str, Any]:
       model, initial_params(session, model), optimizer, session.mesh
     ),
     batches=pipeline.comparison_batches(
-      rows, batch_size=settings.batch_size, seed=config.seed + 4
+      rows,
+      batch_size=settings.batch_size,
+      seed=config.seed + 4,
+      **training.share(),
     ),
     steps=steps,
     settings=settings,
@@ -103,11 +106,13 @@ def validation(session: Session, model: nn.Module) -> Any:
         labeler = rows[seen + i]['labeler']
         hits[labeler or 'unknown'] += _hits(scored, batch, i)
       seen += len(scores)
-    found = {f'validation_{k}': v for k, v in total.values().items()}
-    found['validation_pairs'] = sum(map(len, hits.values()))
+    found = {f'validation/{k}': v for k, v in total.values().items()}
+    found['validation/pairs'] = sum(map(len, hits.values()))
     for labeler, results in sorted(hits.items()):
       if results and len(hits) > 1:
-        found[f'accuracy_by_labeler/{labeler}'] = float(np.mean(results))
+        found[f'validation/accuracy_by_labeler/{labeler}'] = float(
+          np.mean(results)
+        )
     return found
 
   return evaluate
@@ -133,8 +138,8 @@ def _once(session: Session, rows: Any) -> Any:
 
 def _run(session: Session, score: Any, params: Params, batch: Any) -> Any:
   with sharding.use(session.mesh):
-    values, scores = score(params, sharding.put_batch(batch, session.mesh))
-  return values, np.asarray(jax.device_get(scores))
+    values, scores = score(params, sharding.put_whole(batch, session.mesh))
+  return values, distributed.fetch(scores)
 
 
 def _accuracy_on(

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 
 from instructgpt_jax.data import pipeline
 from instructgpt_jax.runtime import loop
@@ -17,7 +18,14 @@ from instructgpt_jax.stages.session import (
 )
 from instructgpt_jax.steps import rollout as rollout_lib
 from instructgpt_jax.steps import sft as sft_lib
-from instructgpt_jax.types import SftBatch, TrainState
+from instructgpt_jax.types import SftBatch, TokenBatch, TrainState
+
+# config.sft.select -> the metric that chooses the checkpoint
+BEST = {
+  'validation_loss': 'validation/loss',
+  'reward': 'validation/reward',
+  'last': None,
+}
 
 
 def run(session: Session) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def run(session: Session) -> dict[str, Any]:
     show=('loss', 'pretrain_loss', 'lr'),
     samples_per_step=settings.batch_size,
     evaluate=evaluate,
-    best=None if settings.select == 'last' else settings.select,
+    best=BEST[settings.select],
     best_mode='max' if settings.select == 'reward' else 'min',
   )
   session.save('sft', state.params, model)
@@ -74,7 +82,10 @@ def batches(session: Session, rows: Any) -> loop.Batches:
   """Returns demonstrations, or pairs of demonstrations and text."""
   settings, seed = session.config.sft, session.config.seed
   main = pipeline.token_batches(
-    rows, batch_size=settings.batch_size, seed=seed + 1
+    rows,
+    batch_size=settings.batch_size,
+    seed=seed + 1,
+    **training.share(),
   )
   if not settings.pretrain_rows:
     return main
@@ -82,8 +93,29 @@ def batches(session: Session, rows: Any) -> loop.Batches:
     inputs.text_rows(session, 'train'),
     batch_size=settings.pretrain_rows,
     seed=seed + 2,
+    **training.share(),
   )
-  return pipeline.Zip(main, text)
+  # A tenth of a batch seldom divides by the mesh: rows of nothing fill it up.
+  return pipeline.Map(
+    pipeline.Zip(main, text),
+    functools.partial(_filled, multiple=_rows_at_once(session)),
+  )
+
+
+def _rows_at_once(session: Session) -> int:
+  """Returns what the text rows of one process must be a multiple of."""
+  shape = session.mesh.shape
+  ways = shape['data'] * shape['fsdp'] * session.config.sft.microbatches
+  return max(1, ways // jax.process_count())
+
+
+def _filled(
+  pair: tuple[TokenBatch, TokenBatch], *, multiple: int
+) -> tuple[TokenBatch, TokenBatch]:
+  """Returns the pair, its text filled up with rows that learn nothing."""
+  main, text = pair
+  missing = -len(text.tokens) % multiple
+  return main, jax.tree.map(lambda x: np.pad(x, ((0, missing), (0, 0))), text)
 
 
 def judges(session: Session, model: Any) -> loop.Evaluate:
@@ -101,9 +133,9 @@ def judges(session: Session, model: Any) -> loop.Evaluate:
       lambda batch: loss(state.params, batch),
       pipeline.token_batches_once(rows, batch_size=settings.batch_size),
     )
-    found = {'validation_loss': values['loss']}
+    found = {'validation/loss': values['loss']}
     if reward is not None:
-      found['reward'] = reward(state)
+      found['validation/reward'] = reward(state)
     return found
 
   return evaluate
@@ -114,8 +146,7 @@ def reward_judge(session: Session) -> Any:
   config = session.config
   model, scalar = session.language_model(), session.scalar_model()
   params = session.load('reward', scalar)
-  prompts = inputs.prompts(session, 'heldout')
-  rows = prompts[: config.evaluate.prompts]
+  rows = inputs.prompts(session, 'probe')
   sampling = rollout_lib.Sampling(
     config.data.response_length, pad_id=session.tokenizer.pad_id
   )

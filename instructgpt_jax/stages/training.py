@@ -96,6 +96,14 @@ def train(
   return state
 
 
+def share() -> dict[str, int]:
+  """Returns which part of each training batch this process reads."""
+  return {
+    'process_index': jax.process_index(),
+    'process_count': jax.process_count(),
+  }
+
+
 def merged(
   session: Session,
   evaluate: Callable[[Any], dict[str, Mean]],
@@ -105,5 +113,5 @@ def merged(
   total = metrics.Accumulator()
   with sharding.use(session.mesh):
     for batch in batches:
-      total.add(evaluate(sharding.put_batch(batch, session.mesh)))
+      total.add(evaluate(sharding.put_whole(batch, session.mesh)))
   return total.values()

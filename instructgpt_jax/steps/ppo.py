@@ -150,7 +150,7 @@ def policy_gradients(
   """Returns the gradient of PPO + ptx_coef x pre-training loss, as one sum.
 
   One gradient means one optimizer update: with two, Adam would divide the
-  coefficient away (InstructGPT C.4; peers.md: DeepSpeed-Chat).
+  coefficient away (InstructGPT C.4).
   """
   weight = state_lib.mask_weight(batch.experience.rollout.response_mask)
   if batch.pretrain is not None:

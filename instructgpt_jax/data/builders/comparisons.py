@@ -104,7 +104,7 @@ def _checked(record: Record, where: str, most: int) -> Located:
   if len(record['responses']) > most:
     raise DataError(
       f'{where}: {len(record["responses"])} responses, but at most {most} '
-      'completions are read. Raise max_completions or split the record.'
+      'completions are read. Raise reward.completions or split the record.'
     )
   return record, where
 
