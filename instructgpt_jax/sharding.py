@@ -90,7 +90,7 @@ def shardings(abstract: Any, mesh: Mesh) -> Any:
   def place(leaf):
     if not _is_box(leaf):
       return NamedSharding(mesh, PartitionSpec())
-    wanted = nn.logical_to_mesh_axes(leaf.names, RULES)
+    wanted = nn.logical_to_mesh_axes(leaf.names, RULES) or ()
     axes = [
       _split(mesh, axis, size)
       for size, axis in zip(leaf.value.shape, wanted, strict=True)

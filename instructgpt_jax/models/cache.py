@@ -8,6 +8,8 @@ of them hold a real token, so a left-padded prompt needs nothing special.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -56,7 +58,8 @@ def advance(cache: KVCache, real: jax.Array) -> tuple[KVCache, jax.Array]:
   last = cache.length + jnp.arange(steps)
   causal = jnp.arange(slots)[None, :] <= last[:, None]
   attend = mask[:, None, None, :] & causal[None, None]
-  return cache.replace(mask=mask, length=cache.length + steps), attend
+  length = cache.length + steps
+  return dataclasses.replace(cache, mask=mask, length=length), attend
 
 
 def write(

@@ -124,7 +124,7 @@ def gpt3(size: str, **overrides: Any) -> ModelConfig:
       f'no GPT-3 size {size!r}; choose one of {", ".join(GPT3_SIZES)}'
     )
   layers, width, heads = _GPT3[size]
-  settings = {
+  settings: dict[str, Any] = {
     'vocab_size': 50257,
     'layers': layers,
     'width': width,

@@ -7,13 +7,15 @@ logits of a whole batch never exist, and sampling needs them for one token.
 
 from __future__ import annotations
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from instructgpt_jax.models import cache as kv_cache
 from instructgpt_jax.models.config import ModelConfig
-from instructgpt_jax.models.layers import Block, LayerNorm, constrain
+from instructgpt_jax.models.layers import Block, LayerNorm, constrain, named
 from instructgpt_jax.types import KVCache, Params
 
 
@@ -38,8 +40,9 @@ class Trunk(nn.Module):
       segments = jnp.ones_like(tokens)
     if positions is None:
       positions = default_positions(segments, cache)
+    start: jax.Array | int = 0
     if cache is None:
-      kv, start, attend = None, 0, segment_mask(segments)
+      kv, attend = None, segment_mask(segments)
     else:
       kv, start = (cache.k, cache.v), cache.length
       cache, attend = kv_cache.advance(cache, segments > 0)
@@ -47,7 +50,7 @@ class Trunk(nn.Module):
     x = nn.Dropout(cfg.dropout, deterministic=deterministic)(x)
     x, kv = self._layers(x, kv, attend, start, deterministic)
     if cache is not None:
-      cache = cache.replace(k=kv[0], v=kv[1])
+      cache = dataclasses.replace(cache, k=kv[0], v=kv[1])
     return LayerNorm(cfg, name='final_norm')(x), cache
 
   def _embed(self, tokens, positions, segments):
@@ -65,9 +68,7 @@ class Trunk(nn.Module):
 
   def _table(self, name, rows, axis, stddev):
     cfg = self.cfg
-    init = nn.with_logical_partitioning(
-      nn.initializers.normal(stddev), (axis, 'embed')
-    )
+    init = named(nn.initializers.normal(stddev), (axis, 'embed'))
     table = self.param(
       f'{name}_embedding', init, (rows, cfg.width), cfg.param_dtype
     )
@@ -106,9 +107,7 @@ class Unembedding(nn.Module):
   @nn.compact
   def __call__(self) -> jax.Array:
     cfg = self.cfg
-    init = nn.with_logical_partitioning(
-      nn.initializers.normal(cfg.embed_init), ('embed', 'vocab')
-    )
+    init = named(nn.initializers.normal(cfg.embed_init), ('embed', 'vocab'))
     shape = (cfg.width, cfg.vocab_size)
     return self.param('kernel', init, shape, cfg.param_dtype)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.models.decoder import Trunk
+from instructgpt_jax.models.layers import named
 from instructgpt_jax.types import Params
 
 
@@ -25,7 +26,7 @@ class ScalarHead(nn.Module):
   @nn.compact
   def __call__(self, hidden: jax.Array) -> jax.Array:
     cfg = self.cfg
-    init = nn.with_logical_partitioning(
+    init = named(
       nn.initializers.normal(1 / math.sqrt(cfg.width + 1)), ('norm',)
     )
     kernel = self.param('kernel', init, (cfg.width,), cfg.param_dtype)

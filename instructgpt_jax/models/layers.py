@@ -9,6 +9,8 @@ accident. What the names mean on a mesh is written in `sharding.RULES`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -36,7 +38,7 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return x
-  rules = dict(nn.get_logical_axis_rules())
+  rules: dict[str | None, Any] = dict(nn.get_logical_axis_rules())
 
   def divides(size: int, name: str | None) -> bool:
     axes = rules.get(name) or ()
@@ -48,6 +50,16 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     for size, name in zip(x.shape, names, strict=True)
   ]
   return nn.with_logical_constraint(x, tuple(kept))
+
+
+def named(
+  init: Callable[..., Any], names: tuple[str, ...]
+) -> Callable[..., Any]:
+  """Returns `init` whose weights carry the logical names of their axes.
+
+  Typed as Any, not as flax's box: `Module.param` takes the box off.
+  """
+  return nn.with_logical_partitioning(init, names)
 
 
 class LayerNorm(nn.Module):
@@ -64,10 +76,10 @@ class LayerNorm(nn.Module):
       jnp.square(x).mean(-1, keepdims=True) + cfg.layer_norm_eps
     )
     shape, dtype = (cfg.width,), cfg.param_dtype
-    ones = nn.with_logical_partitioning(nn.initializers.ones, ('norm',))
+    ones = named(nn.initializers.ones, ('norm',))
     x = x * self.param('scale', ones, shape, dtype).astype(jnp.float32)
     if cfg.use_bias:
-      zeros = nn.with_logical_partitioning(nn.initializers.zeros, ('norm',))
+      zeros = named(nn.initializers.zeros, ('norm',))
       x = x + self.param('bias', zeros, shape, dtype).astype(jnp.float32)
     return x.astype(cfg.dtype)
 
@@ -89,7 +101,7 @@ class Linear(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     cfg = self.cfg
     fan_in, fan_out = math.prod(self.inputs), math.prod(self.outputs)
-    init = nn.with_logical_partitioning(
+    init = named(
       nn.initializers.normal(self.gain / math.sqrt(fan_in)), self.axes
     )
     shape = self.inputs + self.outputs
@@ -100,9 +112,7 @@ class Linear(nn.Module):
       fan_in, fan_out
     )
     if cfg.use_bias:
-      zeros = nn.with_logical_partitioning(
-        nn.initializers.zeros, self.bias_axes
-      )
+      zeros = named(nn.initializers.zeros, self.bias_axes)
       bias = self.param('bias', zeros, self.outputs, cfg.param_dtype)
       y = y + bias.astype(cfg.dtype).reshape(fan_out)
     return y.reshape(*rows, *self.outputs)
@@ -168,7 +178,9 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    cfg, width, wide = self.cfg, (self.cfg.width,), (self.cfg.mlp_width,)
+    cfg = self.cfg
+    assert cfg.mlp_width is not None  # ModelConfig fills it in
+    width, wide = (cfg.width,), (cfg.mlp_width,)
     x = Linear(cfg, width, wide, ('embed', 'mlp'), ('mlp',), name='in')(x)
     x = constrain(x, 'act_batch', 'act_length', 'act_mlp')
     x = _ACTIVATIONS[cfg.activation](x)

@@ -212,9 +212,10 @@ def _win_rates(judged: dict[str, Judged]) -> dict[str, Any]:
       found[f'{pair}_by_reward_model'] = rate.as_dict()
       continue
     found[pair] = intervals.win_rate(j.gold, sft.gold).as_dict()
-    found[f'{pair}_greedy'] = intervals.win_rate(
-      j.greedy_gold, sft.greedy_gold
-    ).as_dict()
+    if j.greedy_gold is not None and sft.greedy_gold is not None:
+      found[f'{pair}_greedy'] = intervals.win_rate(
+        j.greedy_gold, sft.greedy_gold
+      ).as_dict()
   return found
 
 

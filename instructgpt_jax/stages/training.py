@@ -24,7 +24,7 @@ def with_rate(step: loop.Step, schedule: optax.Schedule) -> loop.Step:
   def measured(state: Any, batch: Any) -> Any:
     rate = schedule(state.step)
     state, values = step(state, batch)
-    return state, values | {'lr': Mean.of(rate)}
+    return state, {**values, 'lr': Mean.of(rate)}
 
   return measured
 

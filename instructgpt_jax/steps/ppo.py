@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import flax.struct
@@ -40,7 +40,7 @@ class PpoSettings:
   value_clip: float | None
   ptx_coef: float  # weight of the mean-per-token pre-training loss
   temperature: float
-  missing_eos_rule: str  # 'replace', 'subtract' or 'none'
+  missing_eos_rule: Literal['replace', 'subtract', 'none']
   missing_eos_value: float
   whiten: bool
   kl_target: float | None  # nats per response; None keeps the coefficient
@@ -244,7 +244,7 @@ def ppo_minibatch_step(
   shows that the minibatch is too far from the policy that wrote it.
   """
   key = jax.random.key(0)  # no dropout in PPO: ratios must be reproducible
-  bound = dict(networks=networks, settings=settings, key=key)
+  bound: dict[str, Any] = dict(networks=networks, settings=settings, key=key)
   grads, metrics = policy_gradients(state.policy.params, batch, **bound)
   value_grads, value_metrics = value_gradients(
     state.value.params, batch.experience, **bound
@@ -270,7 +270,7 @@ def ppo_minibatch_step(
   metrics['ppo/policy/grad_norm'] = Mean.of(optax.global_norm(grads))
   metrics['ppo/val/grad_norm'] = Mean.of(optax.global_norm(value_grads))
   metrics['ppo/policy/skipped'] = Mean.of(too_far)
-  return state.replace(policy=policy, value=value), metrics
+  return dataclasses.replace(state, policy=policy, value=value), metrics
 
 
 def ppo_update(
@@ -312,8 +312,8 @@ def ppo_update(
       horizon=settings.kl_horizon,
       n=rollout.tokens.shape[0],
     )
-    state = state.replace(kl_coef=kl_coef)
-  return state.replace(iteration=state.iteration + 1), metrics
+    state = dataclasses.replace(state, kl_coef=kl_coef)
+  return dataclasses.replace(state, iteration=state.iteration + 1), metrics
 
 
 def _explained(metrics: Metrics) -> Metrics:

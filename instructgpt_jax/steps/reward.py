@@ -1,6 +1,7 @@
 """The K-wise reward model: one forward per completion, all pairs at once."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -37,7 +38,7 @@ def scalars(
   dropout: jax.Array | None = None,
 ) -> jax.Array:
   """Returns [B L] the scalar at every position, padded on either side."""
-  return model.apply(
+  values: Any = model.apply(
     {'params': params},
     tokens,
     positions=jnp.maximum(jnp.cumsum(mask, axis=-1) - 1, 0),
@@ -45,6 +46,7 @@ def scalars(
     deterministic=dropout is None,
     rngs=None if dropout is None else {'dropout': dropout},
   )
+  return values
 
 
 def score(
@@ -126,7 +128,7 @@ def segment_scores(
 
   Each is read at the last token of its segment, as `score` reads it.
   """
-  values = model.apply(
+  values: Any = model.apply(
     {'params': params},
     batch.tokens,
     positions=batch.positions,

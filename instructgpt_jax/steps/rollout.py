@@ -1,7 +1,7 @@
 """The two verbs of a policy, generate and analyze, and the rollout in them."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -92,22 +92,23 @@ def generate(
     token = jax.lax.dynamic_slice_in_dim(state.tokens, at, 1, 1)
     live = jax.lax.dynamic_slice_in_dim(state.mask, at, 1, 1)
     position = state.mask.sum(1, keepdims=True) - 1
-    hidden, cache = model.apply(
+    read: Any = model.apply(
       {'params': params},
       token,
       positions=jnp.maximum(position, 0),
       segments=live.astype(jnp.int32),
       cache=state.cache,
     )
-    return write(state, hidden, cache)
+    return write(state, *read)
 
-  hidden, cache = model.apply(
+  prefill: Any = model.apply(
     {'params': params},
     prompts.tokens,
     positions=jnp.maximum(jnp.cumsum(prompts.mask, axis=-1) - 1, 0),
     segments=prompts.mask.astype(jnp.int32),
     cache=cache_lib.init_cache(model.cfg, b, p + r),
   )
+  hidden, cache = prefill
   first = _Decoding(
     step=jnp.zeros((), jnp.int32),
     tokens=jnp.pad(
