@@ -86,11 +86,6 @@ def initial_state(
   The policy starts from the SFT model, the value net from the reward model.
   """
   settings, mesh = session.config.ppo, session.mesh
-  scalars = dict(
-    kl_coef=jnp.float32(settings.kl_coef),
-    iteration=jnp.int32(0),
-    rng=jax.random.key(session.config.seed + 6),
-  )
   return PpoState(
     policy=train_state(
       networks.policy,
@@ -100,7 +95,9 @@ def initial_state(
       ema=settings.ema_decay > 0,
     ),
     value=train_state(networks.reward, frozen.reward, optimizers.value, mesh),
-    **jax.device_put(scalars, session.replicated),
+    kl_coef=session.everywhere(lambda: jnp.float32(settings.kl_coef)),
+    iteration=session.everywhere(lambda: jnp.int32(0)),
+    rng=session.everywhere(lambda: jax.random.key(session.config.seed + 6)),
   )
 
 

@@ -49,7 +49,7 @@ def write(
   neighbours do not change what is written.
   """
   compiled = _generate(model, sampling)
-  key = jax.device_put(jax.random.key(seed), session.replicated)
+  key = session.everywhere(lambda: jax.random.key(seed))
   length = session.config.data.prompt_length
   written: list[Response] = []
   for batch in pipeline.prompt_batches_once(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -40,13 +40,12 @@ class Session:
   @functools.cached_property
   def stop_ids(self) -> jax.Array:
     """Token ids that end a response, on every device."""
-    ids = np.array([self.tokenizer.eos_id], np.int32)
-    return jax.device_put(ids, self.replicated)
+    return self.everywhere(lambda: jnp.array([self.tokenizer.eos_id]))
 
-  @property
-  def replicated(self) -> NamedSharding:
-    """The layout of what every device holds whole."""
-    return NamedSharding(self.mesh, PartitionSpec())
+  def everywhere(self, make: Callable[[], Any]) -> Any:
+    """Returns make(), held whole by every device of every process."""
+    layout = NamedSharding(self.mesh, PartitionSpec())
+    return jax.jit(make, out_shardings=layout)()
 
   def language_model(self, dropout: float = 0.0) -> decoder.LanguageModel:
     return decoder.LanguageModel(
