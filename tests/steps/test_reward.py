@@ -16,6 +16,7 @@ from . import toys
 
 SGD = optax.sgd(1.0)
 ADAM = toys.adam(0.02)
+BAG = toys.SMALL.reward  # where attention plays no part
 
 score = jax.jit(functools.partial(reward.score, model=toys.SCALAR))
 scalars = jax.jit(functools.partial(reward.scalars, model=toys.SCALAR))
@@ -26,11 +27,11 @@ segment_scores = jax.jit(
 
 
 @functools.cache
-def _step(optimizer=SGD, microbatches=1):
+def _step(model=toys.SCALAR, optimizer=SGD, microbatches=1):
   return jax.jit(
     functools.partial(
       reward.reward_step,
-      model=toys.SCALAR,
+      model=model,
       optimizer=optimizer,
       settings=reward.RewardSettings(microbatches=microbatches, seed=5),
     )
@@ -41,8 +42,8 @@ def _params():
   return toys.params(toys.SCALAR)
 
 
-def _state(optimizer=SGD):
-  return state_lib.create(_params(), optimizer)
+def _state(model=toys.SCALAR, optimizer=SGD):
+  return state_lib.create(toys.params(model), optimizer)
 
 
 def _sequences():
@@ -115,7 +116,7 @@ def test_microbatches_of_unequal_pairs_change_nothing():
   ranks = np.array(batch.ranks)
   ranks[2] = 1
   batch = dataclasses.replace(batch, ranks=ranks)
-  one, two = (_step(microbatches=m)(_state(), batch) for m in (1, 4))
+  one, two = (_step(BAG, microbatches=m)(_state(BAG), batch) for m in (1, 4))
   assert one[1]['loss'].weight == 3
   toys.assert_close(one, two, rtol=1e-4)
 
@@ -128,11 +129,11 @@ def test_tied_and_missing_completions_teach_nothing():
     mask=batch.mask & batch.valid[..., None],
     ranks=np.where(batch.valid, batch.ranks, 9),
   )
-  one, two = (_step()(_state(), x) for x in (batch, dirty))
+  one, two = (_step(BAG)(_state(BAG), x) for x in (batch, dirty))
   toys.assert_close(one, two)
   tied = dataclasses.replace(batch, ranks=np.ones_like(batch.ranks))
-  after, metrics = _step()(_state(), tied)
-  toys.assert_same(after.params, _params())
+  after, metrics = _step(BAG)(_state(BAG), tied)
+  toys.assert_same(after.params, toys.params(BAG))
   assert metrics['loss'].weight == 0 and metrics['loss'].value() == 0
 
 
@@ -140,12 +141,12 @@ def test_order_of_completions_does_not_matter():
   batch = toys.comparisons()
   order = np.array([2, 0, 3, 1])
   permuted = jax.tree.map(lambda x: x[:, order], batch)
-  one, two = (_step()(_state(), x) for x in (batch, permuted))
+  one, two = (_step(BAG)(_state(BAG), x) for x in (batch, permuted))
   toys.assert_close(one, two, rtol=1e-4)
 
 
 def test_learning_ranks_by_heart():
-  step, state = _step(ADAM), _state(ADAM)
+  step, state = _step(BAG, ADAM), _state(BAG, ADAM)
   batch = toys.comparisons(8)
   for _ in range(60):
     state, metrics = step(state, batch)
@@ -199,11 +200,11 @@ def test_centred_demonstrations_score_zero_and_ranking_stays():
 
 
 def test_a_mesh_of_eight_devices_equals_one():
-  mesh, state, batch = toys.mesh(), _state(ADAM), toys.comparisons(8)
-  one = _step(ADAM)(state, batch)
+  mesh, state, batch = toys.mesh(), _state(optimizer=ADAM), toys.comparisons(8)
+  one = _step(optimizer=ADAM)(state, batch)
   sharded = toys.lay_out(state, toys.boxed_state(toys.SCALAR, ADAM), mesh)
   with sharding.use(mesh):
-    many = _step(ADAM)(sharded, sharding.put_batch(batch, mesh))
+    many = _step(optimizer=ADAM)(sharded, sharding.put_batch(batch, mesh))
   toys.assert_close(one, many, rtol=1e-4, atol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """Small networks, batches and states that the tests of steps share."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -19,7 +20,7 @@ from instructgpt_jax.types import Comparisons, PpoState, Prompts, TokenBatch
 
 V, P, R = 24, 5, 6
 EOS = 3
-STOP = jnp.array([EOS])
+STOP = jnp.arange(EOS + 1)  # no prompt holds one of these
 
 # Large tables, so that distributions are far from uniform.
 CFG = ModelConfig(
@@ -85,6 +86,45 @@ def fake(says: Callable, *, strength: float = 100.0, vocab: int = V):
 
 def successor(tokens, positions, cache):
   return tokens + 1
+
+
+class Bigram(nn.Module):
+  """The smallest policy: what follows depends on the last token only."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens,
+    positions=None,
+    segments=None,
+    cache=None,
+    deterministic=True,
+  ):
+    decoder.Unembedding(self.cfg, name='unembed')()
+    shape = (self.cfg.vocab_size, self.cfg.width)
+    table = self.param('table', nn.initializers.normal(1.0), shape)
+    if cache is not None:
+      cache, _ = kv_cache.advance(cache, segments > 0)
+    return table[tokens], cache
+
+
+class Bag(nn.Module):
+  """The smallest scalar model: weights of the tokens so far, and a bias."""
+
+  cfg: ModelConfig
+
+  @nn.compact
+  def __call__(self, tokens, positions=None, segments=None, deterministic=True):
+    init = nn.initializers.normal(0.3)
+    weights = self.param('weights', init, (self.cfg.vocab_size,))
+    bias = self.param('bias', nn.initializers.zeros, ())
+    real = True if segments is None else segments > 0
+    return bias + jnp.where(real, weights[tokens], 0).cumsum(-1)
+
+
+SMALL = rollout.Networks(Bigram(dataclasses.replace(CFG, tied=False)), Bag(CFG))
 
 
 def prompts(rows: int = 4, seed: int = 0, length: int = P) -> Prompts:
@@ -156,7 +196,7 @@ def settings(**changes) -> ppo.PpoSettings:
 OPTIMIZERS = ppo.Optimizers(adam(), adam(0.02))
 
 
-def ppo_state(optimizers=OPTIMIZERS, networks=NETWORKS) -> PpoState:
+def ppo_state(optimizers=OPTIMIZERS, networks=SMALL) -> PpoState:
   """Returns a state whose arrays nobody else holds: safe to donate."""
   lm, scalar = jax.tree.map(
     jnp.copy, (params(networks.policy), params(networks.reward, 1))
@@ -208,16 +248,12 @@ def _compare(compare: Callable, a, b):
   left, right = (jax.tree_util.tree_flatten_with_path(x) for x in (a, b))
   assert left[1] == right[1]
   for (path, x), (_, y) in zip(left[0], right[0], strict=True):
-    x, y = (
-      jax.random.key_data(v)
-      if isinstance(v, jax.Array)
-      and jax.dtypes.issubdtype(v.dtype, jax.dtypes.prng_key)
-      else v
-      for v in (x, y)
-    )
-    compare(
-      np.asarray(x), np.asarray(y), err_msg=jax.tree_util.keystr(path)
-    )
+    compare(_host(x), _host(y), err_msg=jax.tree_util.keystr(path))
+
+
+def _host(x) -> np.ndarray:
+  is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+  return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
 def differ(a, b) -> bool:
