@@ -68,7 +68,8 @@ def run(session: Session) -> dict[str, Any]:
   session.save('reward', params, model)
   return {
     'params': inputs.count(params),
-    'mean_demonstration_score': demo_score,
+    'demonstration_score_before': demo_score,
+    'demonstration_score': demonstration_score(session, model, params),
     'train_accuracy': _accuracy_on(session, model, params, rows),
     **evaluate(params),
   }
