@@ -16,9 +16,10 @@ def get_config(argument: str = ''):
   parts = [part for part in argument.split(',') if part]
   init = 'ppo_init' in parts
   sizes = [part for part in parts if part != 'ppo_init']
-  size = sizes[0] if sizes else ''
+  size = ','.join(sizes)  # of two, `preset` says that there is no such one
   config = common.preset(size)
   config.name = 'sft'
+  config.preset = '_'.join(parts)  # the two recipes get a folder each
   config.stages = tuple(
     stage for stage in config.stages if stage in ('pretrain', 'sft')
   )

@@ -1,0 +1,109 @@
+"""No dead knob: every key of the configs is read by the code it belongs to."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+
+import pytest
+
+from configs import common
+from instructgpt_jax import sharding
+from instructgpt_jax.models import config as model_config
+from instructgpt_jax.stages import checks, session
+from tests.config_files import ROOT, leaves
+
+PACKAGE = ROOT / 'instructgpt_jax'
+
+
+@functools.cache
+def code(module):
+  return list(ast.walk(ast.parse((PACKAGE / module).read_text())))
+
+
+def reads(module):
+  """What a module reads: x.name, or a string 'name'."""
+  found = set()
+  for node in code(module):
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+      found.add(node.attr)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+      found.add(node.value)
+  return found
+
+
+@functools.cache
+def block_reads(block):
+  """Names the stages read as `x.BLOCK.name`, or by another name for x.BLOCK."""
+  found = set()
+  for path in (PACKAGE / 'stages').glob('*.py'):
+    nodes = code(f'stages/{path.name}')
+    known = {block}
+    for node in nodes:
+      if isinstance(node, ast.Assign):
+        known |= aliases(node.targets[0], node.value, block)
+    for node in nodes:
+      if isinstance(node, ast.Attribute):
+        owner = node.value
+        name = getattr(owner, 'attr', getattr(owner, 'id', None))
+        if name in known:
+          found.add(node.attr)
+  return found
+
+
+def aliases(target, value, block):
+  """The names that an assignment such as `a, b = x, config.BLOCK` gives it."""
+  if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+    pairs = zip(target.elts, value.elts, strict=True)
+    return set().union(*(aliases(t, v, block) for t, v in pairs))
+  found = isinstance(value, ast.Attribute) and value.attr == block
+  return {target.id} if found and isinstance(target, ast.Name) else set()
+
+
+def readers(path):
+  """Names that the code which gets this part of the config reads."""
+  block, *rest = path[:-1] or ('config',)
+  shared = reads('stages/session.py')
+  if rest and rest[-1].endswith('optimizer'):
+    return block_reads('settings') & shared
+  if rest:  # data.world, data.files
+    return block_reads(rest[-1]) | reads('stages/checks.py')
+  if block in checks.KNOWN:  # a stage, and what it shares with the others
+    own = reads(f'stages/{block}.py') | reads('stages/training.py')
+    return own | block_reads(block)
+  fields = {
+    field.name for field in dataclasses.fields(model_config.ModelConfig)
+  }
+  elsewhere = {
+    'model': fields | shared,  # passed on whole, by name
+    'reward_model': fields | shared,
+    'mesh': set(inspect.signature(sharding.make_mesh).parameters),
+    'init': set(session.INIT_KEYS.values()),
+    'config': reads('main.py'),
+  }
+  return elsewhere.get(block, set()) | block_reads(block)
+
+
+def test_every_knob_is_read_where_it_belongs():
+  dead = [
+    '.'.join(path)
+    for path in leaves(common.base())
+    if path[-1] not in readers(path)
+  ]
+  assert not dead
+
+
+@pytest.mark.parametrize(
+  'path',
+  [
+    ('seeds',),
+    ('data', 'max_length'),
+    ('sft', 'minibatch_size'),
+    ('ppo', 'optimizer', 'momentum'),
+    ('model', 'rotary'),
+    ('mesh', 'expert'),
+    ('data', 'world', 'questions'),
+  ],
+)
+def test_a_knob_that_nothing_reads_would_be_noticed(path):
+  assert path[-1] not in readers(path)
