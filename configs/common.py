@@ -111,7 +111,7 @@ def base() -> ConfigDict:
       epochs=2,
       batch_size=32,
       pretrain_rows=8,  # rows of text beside each batch; the paper mixes 10%
-      pretrain_coef=0.3,  # ours, on the mean-per-token loss
+      pretrain_coef=0.2,  # ours, on the mean-per-token loss
       optimizer=adam(peak=1e-3),
       dropout=0.0,  # ours; 0.2 in the paper's baselines (C.1)
       select='validation_loss',  # or 'reward' (needs init.reward), or 'last'
@@ -169,7 +169,7 @@ def base() -> ConfigDict:
       critic_warmup=2,  # ours: iterations that train the value net alone
       # ours: warmup over 5 iterations of 4 updates
       optimizer=adam(
-        peak=5e-5, schedule='constant', warmup=20, warmup_from=0.1, eps=1e-5
+        peak=6e-5, schedule='constant', warmup=20, warmup_from=0.1, eps=1e-5
       ),
       value_optimizer=adam(peak=1e-4, schedule='constant', eps=1e-5),
       microbatches=1,
@@ -237,28 +237,28 @@ def jsonl() -> ConfigDict:
   config = base()
   config.stages = ('pretrain', 'sft', 'reward', 'ppo', 'evaluate')
   for model in (config.model, config.reward_model):
-    model.update(dict(max_length=320, embed_init=0.02, position_init=0.01))
+    model.update(dict(max_length=256, embed_init=0.02, position_init=0.01))
   config.tokenizer.kind = 'gpt2'
   config.data.update(
     dict(
       source='jsonl',
-      row_length=320,
+      row_length=256,
       prompt_length=192,
       response_length=64,
       over_length='truncate_left',
     )
   )
   config.pretrain.update(
-    dict(tokens=600_000, batch_size=8, chunk=64, evaluate_every=100)
+    dict(tokens=300_000, batch_size=8, chunk=64, evaluate_every=100)
   )
   config.sft.update(
-    dict(batch_size=8, pretrain_rows=1, pretrain_coef=0.1, chunk=64)
+    dict(epochs=1, batch_size=8, pretrain_rows=1, pretrain_coef=0.1, chunk=64)
   )
   config.reward.update(
     dict(
       batch_size=8,
       completions=9,
-      sequence_length=320,
+      sequence_length=256,
       evaluate_every=100,
     )
   )
