@@ -1,6 +1,7 @@
 """The two verbs of a policy, generate and analyze, and the rollout in them."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -63,66 +64,79 @@ def generate(
   not on neighbours, padding or mesh. Rows whose prompt is empty (padding of
   the last batch) write nothing.
   """
-  b, p = prompts.tokens.shape
-  r = sampling_settings.max_new_tokens
+  p, r = prompts.tokens.shape[1], sampling_settings.max_new_tokens
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, prompts.row_id)
   unembed = decoder.unembedding(params, model.cfg)
 
-  def write(state: _Decoding, hidden: jax.Array, cache: KVCache) -> _Decoding:
+  def forward(
+    state: _Decoding, tokens: jax.Array, positions: jax.Array, real: jax.Array
+  ) -> _Decoding:
+    read: Any = model.apply(
+      {'params': params},
+      tokens,
+      positions=jnp.maximum(positions, 0),
+      segments=real.astype(jnp.int32),
+      cache=state.cache,
+    )
+    hidden, cache = read
     logits = decoder.logits(hidden[:, -1], unembed)
     token, logp = _choose(keys, state.step, logits, sampling_settings)
-    live = ~state.done
-    token = jnp.where(live, token, sampling_settings.pad_id)
-    at = p + state.step
-    return _Decoding(
-      step=state.step + 1,
-      tokens=jax.lax.dynamic_update_index_in_dim(
-        state.tokens, token.astype(jnp.int32), at, 1
-      ),
-      mask=jax.lax.dynamic_update_index_in_dim(state.mask, live, at, 1),
-      logp=jax.lax.dynamic_update_index_in_dim(
-        state.logp, jnp.where(live, logp, 0.0), state.step, 1
-      ),
-      done=state.done | jnp.isin(token, stop_ids),
-      cache=cache,
+    return _write(
+      state._replace(cache=cache), token, logp, stop_ids, sampling_settings
     )
 
   def decode(state: _Decoding) -> _Decoding:
     at = p + state.step - 1  # the token written last, not yet in the cache
     token = jax.lax.dynamic_slice_in_dim(state.tokens, at, 1, 1)
     live = jax.lax.dynamic_slice_in_dim(state.mask, at, 1, 1)
-    position = state.mask.sum(1, keepdims=True) - 1
-    read: Any = model.apply(
-      {'params': params},
-      token,
-      positions=jnp.maximum(position, 0),
-      segments=live.astype(jnp.int32),
-      cache=state.cache,
-    )
-    return write(state, *read)
+    return forward(state, token, state.mask.sum(1, keepdims=True) - 1, live)
 
-  prefill: Any = model.apply(
-    {'params': params},
+  state = forward(
+    _start(prompts, model, sampling_settings),
     prompts.tokens,
-    positions=jnp.maximum(jnp.cumsum(prompts.mask, axis=-1) - 1, 0),
-    segments=prompts.mask.astype(jnp.int32),
-    cache=cache_lib.init_cache(model.cfg, b, p + r),
+    jnp.cumsum(prompts.mask, axis=-1) - 1,
+    prompts.mask,
   )
-  hidden, cache = prefill
-  first = _Decoding(
+  state = jax.lax.while_loop(
+    lambda s: (s.step < r) & ~s.done.all(), decode, state
+  )
+  return Generation(state.tokens, state.mask, state.mask[:, p:], state.logp)
+
+
+def _start(prompts: Prompts, model: nn.Module, settings: Sampling) -> _Decoding:
+  """Returns the state before the prefill: room for R tokens after prompts."""
+  (b, p), r = prompts.tokens.shape, settings.max_new_tokens
+  room = ((0, 0), (0, r))
+  return _Decoding(
     step=jnp.zeros((), jnp.int32),
-    tokens=jnp.pad(
-      prompts.tokens, ((0, 0), (0, r)), constant_values=sampling_settings.pad_id
-    ),
-    mask=jnp.pad(prompts.mask, ((0, 0), (0, r))),
+    tokens=jnp.pad(prompts.tokens, room, constant_values=settings.pad_id),
+    mask=jnp.pad(prompts.mask, room),
     logp=jnp.zeros((b, r), jnp.float32),
     done=~prompts.mask.any(1),
-    cache=cache,
+    cache=cache_lib.init_cache(model.cfg, b, p + r),
   )
-  last = jax.lax.while_loop(
-    lambda s: (s.step < r) & ~s.done.all(), decode, write(first, hidden, cache)
+
+
+def _write(
+  state: _Decoding,
+  token: jax.Array,
+  logp: jax.Array,
+  stop_ids: jax.Array,
+  settings: Sampling,
+) -> _Decoding:
+  """Returns the state with one more token in every row that has not ended."""
+  live = ~state.done
+  token = jnp.where(live, token, settings.pad_id).astype(jnp.int32)
+  logp = jnp.where(live, logp, 0.0)
+  at = state.tokens.shape[1] - settings.max_new_tokens + state.step
+  put = jax.lax.dynamic_update_index_in_dim
+  return state._replace(
+    step=state.step + 1,
+    tokens=put(state.tokens, token, at, 1),
+    mask=put(state.mask, live, at, 1),
+    logp=put(state.logp, logp, state.step, 1),
+    done=state.done | jnp.isin(token, stop_ids),
   )
-  return Generation(last.tokens, last.mask, last.mask[:, p:], last.logp)
 
 
 def _choose(
@@ -208,7 +222,6 @@ def rollout(
   `logp` is recomputed by `analyze`, so that the first minibatch's ratio is 1
   by construction; how far the sampler's own log-probs lie from it is logged.
   """
-  length = prompts.tokens.shape[1]
   key = jax.random.fold_in(state.rng, state.iteration)
   generation = generate(
     state.policy.params,
@@ -218,57 +231,59 @@ def rollout(
     model=networks.policy,
     sampling_settings=sampling_settings,
   )
-
-  def measure(part: Generation):
-    def logp_of(params: Params):
-      return analyze(
-        params,
-        part.tokens,
-        part.mask,
-        model=networks.policy,
-        prompt_length=length,
-        temperature=sampling_settings.temperature,
-        chunk=chunk,
-      )
-
-    logp, entropy = logp_of(state.policy.params)
-    return (
-      logp,
-      entropy,
-      logp_of(frozen.reference)[0],
-      analyze_values(
-        state.value.params,
-        part.tokens,
-        part.mask,
-        model=networks.reward,
-        prompt_length=length,
-      ),
-      reward_lib.score(
-        frozen.reward, part.tokens, part.mask, model=networks.reward
-      ),
-    )
-
-  logp, entropy, ref_logp, values, score = state_lib.by_parts(
-    measure, generation, parts
+  measure = functools.partial(
+    _measure,
+    state=state,
+    frozen=frozen,
+    networks=networks,
+    temperature=sampling_settings.temperature,
+    chunk=chunk,
   )
-  mask = generation.response_mask
+  found, entropy = state_lib.by_parts(measure, generation, parts)
+  gap = jnp.abs(found.logp - generation.logp)
+  return found, {
+    'rollout/logp_gap': Mean.of(gap, found.response_mask),
+    'objective/entropy': Mean.of(entropy.sum(1)),
+  }
+
+
+def _measure(
+  part: Generation,
+  *,
+  state: PpoState,
+  frozen: Frozen,
+  networks: Networks,
+  temperature: float,
+  chunk: int | None,
+) -> tuple[Rollout, jax.Array]:
+  """Returns the rollout of some rows and entropies [B R], pads set to 0."""
+  written = part.tokens, part.mask
+  length = part.tokens.shape[1] - part.response_mask.shape[1]
+  logps = functools.partial(
+    analyze,
+    tokens=part.tokens,
+    mask=part.mask,
+    model=networks.policy,
+    prompt_length=length,
+    temperature=temperature,
+    chunk=chunk,
+  )
 
   def keep(x: jax.Array) -> jax.Array:
-    return jnp.where(mask, x, 0.0)
+    return jnp.where(part.response_mask, x, 0.0)
 
-  metrics = {
-    'rollout/logp_gap': Mean.of(jnp.abs(logp - generation.logp), mask),
-    'objective/entropy': Mean.of(keep(entropy).sum(1)),
-  }
-  return (
-    Rollout(
-      tokens=generation.tokens,
-      mask=generation.mask,
-      response_mask=mask,
-      logp=keep(logp),
-      ref_logp=keep(ref_logp),
-      values=keep(values),
-      score=score,
-    ),
-    metrics,
+  logp, entropy = logps(state.policy.params)
+  ref_logp, _ = logps(frozen.reference)
+  values = analyze_values(
+    state.value.params, *written, model=networks.reward, prompt_length=length
   )
+  rollout = Rollout(
+    tokens=part.tokens,
+    mask=part.mask,
+    response_mask=part.response_mask,
+    logp=keep(logp),
+    ref_logp=keep(ref_logp),
+    values=keep(values),
+    score=reward_lib.score(frozen.reward, *written, model=networks.reward),
+  )
+  return rollout, keep(entropy)
