@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import jax
 from ml_collections import ConfigDict
 
+from instructgpt_jax.data import records
 from instructgpt_jax.stages.session import INIT_KEYS, source_folder
 
 KNOWN = ('pretrain', 'sft', 'collect', 'reward', 'ppo', 'evaluate')
@@ -28,6 +29,7 @@ FILES = {
   'ppo': ('prompts',),
   'evaluate': ('prompts', 'text'),
 }
+SCHEMAS = {'heldout': 'prompts'}  # of other files than their kind says
 
 
 def check(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
@@ -66,6 +68,8 @@ def _checkpoints(config: ConfigDict) -> Iterator[str]:
     for before in NEEDS.get(stage, ())
     if stage != 'reward' or not config.init.reward_base
   }
+  if 'sft' in config.stages and config.sft.select == 'reward':
+    needed.add('reward')
   for stage in sorted(needed, key=KNOWN.index):
     folder = source_folder(config, pathlib.Path(), stage)
     if folder is None:
@@ -75,6 +79,10 @@ def _checkpoints(config: ConfigDict) -> Iterator[str]:
       )
     elif stage not in config.stages and not (folder / 'params').is_dir():
       yield f'{folder} holds no params/: give the stage folder of a run'
+  base = config.init.reward_base
+  given = 'reward' in config.stages and base
+  if given and not (pathlib.Path(base) / 'params').is_dir():
+    yield f'{base} holds no params/: give the stage folder of a run'
   same = config.model.to_dict() == config.reward_model.to_dict()
   starts = 'reward' in config.stages and not config.init.reward_base
   if starts and not same:
@@ -90,20 +98,15 @@ def _files(config: ConfigDict) -> Iterator[str]:
   if config.data.source != 'jsonl':
     yield f"data.source {config.data.source!r}: choose 'world' or 'jsonl'"
     return
-  kinds = {kind for stage in config.stages for kind in FILES.get(stage, ())}
-  if 'sft' in config.stages and config.sft.pretrain_rows:
-    kinds.add('text')
-  if 'ppo' in config.stages and config.ppo.ptx_rows:
-    kinds.add('text')
-  if 'sft' in config.stages and config.sft.select == 'reward':
-    kinds.add('prompts')
-  for kind in sorted(kinds):
+  for kind in sorted(_kinds(config)):
     paths = config.data.files[kind]
-    if not paths:
+    if not paths and kind != 'heldout':
       yield f'no {kind}: give --config.data.files.{kind}="(\'FILE.jsonl\',)"'
     for path in paths:
       if not pathlib.Path(path).is_file():
         yield f'{path} ({kind}) does not exist'
+      elif kind != 'text':  # much the longest; the first stage reads it
+        yield from _broken_line(path, kind)
   if config.tokenizer.kind == 'gpt2':
     for key in ('encoder', 'merges'):
       path = config.tokenizer[key]
@@ -112,10 +115,36 @@ def _files(config: ConfigDict) -> Iterator[str]:
         yield f'GPT-2 BPE needs --config.tokenizer.{key}=PATH/{name}'
 
 
+def _kinds(config: ConfigDict) -> set[str]:
+  """Returns the kinds of JSON Lines that the stages read."""
+  kinds = {kind for stage in config.stages for kind in FILES.get(stage, ())}
+  if 'sft' in config.stages and config.sft.pretrain_rows:
+    kinds.add('text')
+  if 'ppo' in config.stages and config.ppo.ptx_rows:
+    kinds.add('text')
+  if 'sft' in config.stages and config.sft.select == 'reward':
+    kinds.add('prompts')
+  return kinds | {'heldout'} if 'prompts' in kinds else kinds
+
+
+def _broken_line(path: str, kind: str) -> Iterator[str]:
+  """Yields what is wrong with a file, now rather than days into the run."""
+  try:
+    for _ in records.read_records(path, SCHEMAS.get(kind, kind)):
+      pass
+  except records.DataError as error:
+    yield str(error)
+
+
 def _batches(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[str]:
   ways = mesh.shape['data'] * mesh.shape['fsdp']
+  used = {stage for stage in config.stages if stage in KNOWN}
+  if 'ppo' in used or ('sft' in used and config.sft.select == 'reward'):
+    used.add('evaluate')  # how many prompts are answered at once
   sizes = {
-    f'{stage}.batch_size': config[stage].batch_size for stage in config.stages
+    f'{stage}.batch_size': config[stage].batch_size
+    for stage in KNOWN
+    if stage in used
   }
   if 'ppo' in config.stages:
     ppo = config.ppo

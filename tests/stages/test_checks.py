@@ -1,0 +1,201 @@
+"""What can be known to be wrong is said before a run, all at once."""
+
+import pytest
+
+from tests.config_files import load
+from tests.stages.complaints import complaints, world
+
+
+@pytest.mark.parametrize('size', ['1.3b', '175b'])
+def test_a_paper_preset_names_all_that_is_missing(size):
+  lines = complaints(load('ppo_ptx', size))
+  assert lines == [
+    'no trained pretrain model: give --config.init.base=FOLDER (one that '
+    "holds params/), or add 'pretrain' to stages",
+    'the reward model differs in size from the policy, so it cannot start '
+    'from the SFT model: give --config.init.reward_base=FOLDER',
+    'no comparisons: give --config.data.files.comparisons="(\'FILE.jsonl\',)"',
+    'no demonstrations: give '
+    '--config.data.files.demonstrations="(\'FILE.jsonl\',)"',
+    'no prompts: give --config.data.files.prompts="(\'FILE.jsonl\',)"',
+    'no text: give --config.data.files.text="(\'FILE.jsonl\',)"',
+    'GPT-2 BPE needs --config.tokenizer.encoder=PATH/encoder.json',
+    'GPT-2 BPE needs --config.tokenizer.merges=PATH/vocab.bpe',
+  ]
+
+
+def test_the_6b_reward_model_may_start_from_the_6b_policy():
+  lines = complaints(load('ppo_ptx', '6b'))
+  assert not any('reward_base' in line for line in lines)
+  assert sum('no trained' in line for line in lines) == 1
+
+
+def test_plain_ppo_needs_the_text_all_the_same_to_judge_by():
+  assert any('no text' in line for line in complaints(load('ppo', '6b')))
+  stages = "--config.stages=('sft','reward','ppo')"
+  config = load('ppo', '6b', stages, '--config.sft.pretrain_rows=0')
+  assert not any('no text' in line for line in complaints(config))
+
+
+@pytest.mark.parametrize(
+  'override, wanted',
+  [
+    (
+      "stages=('pretrain','sft','rm')",
+      "stage 'rm' is unknown: choose from pretrain, sft, collect, reward, ppo,"
+      ' evaluate',
+    ),
+    (
+      "stages=('sft','pretrain')",
+      'stages must be in the order pretrain, sft, collect, reward, ppo, '
+      'evaluate, each once',
+    ),
+    (
+      "stages=('pretrain','pretrain')",
+      'stages must be in the order pretrain, sft, collect, reward, ppo, '
+      'evaluate, each once',
+    ),
+    (
+      'data.source=web',
+      "data.source 'web': choose 'world' or 'jsonl'",
+    ),
+    (
+      'collect.completions=(1,1)',
+      'collect.completions (1, 1): give (fewest, most) with at least 2 '
+      'completions to compare',
+    ),
+    (
+      'collect.completions=(5,4)',
+      'collect.completions (5, 4): give (fewest, most) with at least 2 '
+      'completions to compare',
+    ),
+    (
+      'collect.completions=(4,9)',
+      'reward.completions 5 is less than the 9 that collect writes',
+    ),
+    (
+      'data.prompt_length=60',
+      'data.prompt_length + data.response_length = 76 exceeds '
+      'model.max_length = 64',
+    ),
+    (
+      'data.row_length=65',
+      'data.row_length 65 exceeds model.max_length 64',
+    ),
+    (
+      'reward.sequence_length=65',
+      'reward.sequence_length 65 exceeds reward_model.max_length 64',
+    ),
+    (
+      'ppo.minibatch_size=100',
+      'ppo.batch_size 256 is not divisible by ppo.minibatch_size 100',
+    ),
+    (
+      'ppo.rollout_parts=3',
+      'ppo.batch_size 256 is not divisible by ppo.rollout_parts 3',
+    ),
+    (
+      'sft.microbatches=3',
+      'sft: 32 rows do not split into 3 microbatches over data x fsdp = 1',
+    ),
+    (
+      'ppo.ptx_coef=0.0',
+      'ppo.ptx_coef and ppo.ptx_rows must both be 0 or both be set',
+    ),
+    (
+      'sft.select=gold',
+      "sft.select 'gold': choose from validation_loss, reward, last",
+    ),
+    (
+      'sft.select=reward',
+      "sft.select='reward' needs a reward model from before: give "
+      '--config.init.reward and leave reward out of stages',
+    ),
+    (
+      'tokenizer.kind=bpe',
+      "tokenizer.kind 'bpe': choose from train, gpt2, folder",
+    ),
+    (
+      'data.over_length=cut',
+      "data.over_length 'cut': choose from drop, truncate_left",
+    ),
+    (
+      'evaluate.weights=last',
+      "evaluate.weights 'last': choose from ema, params",
+    ),
+    (
+      'ppo.missing_eos_rule=add',
+      "ppo.missing_eos_rule 'add': choose from replace, subtract, none",
+    ),
+    (
+      'reward_model.width=64',
+      'the reward model differs in size from the policy, so it cannot start '
+      'from the SFT model: give --config.init.reward_base=FOLDER',
+    ),
+  ],
+)
+def test_one_mistake_gives_one_complaint_that_names_it(override, wanted):
+  assert wanted in complaints(world(override))
+
+
+def test_several_mistakes_come_in_one_error():
+  config = world(
+    "stages=('reward','sft','rm')",
+    'collect.completions=(1,1)',
+    'ppo.ptx_rows=0',
+  )
+  lines = complaints(config)
+  assert len(lines) >= 4
+  assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.parametrize(
+  'sizes, ways', [((2, 2, 2), 4), ((8, 1, 1), 8), ((1, 4, 2), 4)]
+)
+def test_every_batch_that_does_not_divide_by_the_mesh_is_named(sizes, ways):
+  config = world(
+    'pretrain.batch_size=15',
+    'sft.batch_size=30',
+    'reward.batch_size=6',
+    'collect.batch_size=513',
+    'ppo.batch_size=252',
+    'ppo.minibatch_size=63',
+    'evaluate.batch_size=257',
+  )
+  lines = complaints(config, *sizes)
+  for name, size in (
+    ('pretrain.batch_size', 15),
+    ('sft.batch_size', 30),
+    ('reward.batch_size', 6),
+    ('collect.batch_size', 513),
+    ('ppo.minibatch_size', 63),
+    ('evaluate.batch_size', 257),
+  ):
+    wanted = f'{name} {size} is not divisible by data x fsdp = {ways}'
+    assert wanted in lines
+  assert ('ppo.batch_size' in '\n'.join(lines)) == bool(252 % ways)
+
+
+def test_the_tensor_axis_asks_nothing_of_the_batch():
+  config = world('pretrain.batch_size=15')
+  assert complaints(config, 1, 1, 8) == []
+
+
+def test_text_rows_of_sft_need_not_divide_by_the_mesh():
+  assert complaints(world('sft.pretrain_rows=3'), 8) == []
+
+
+def test_microbatches_are_counted_per_device():
+  assert complaints(world('ppo.microbatches=8'), 8) == []
+  assert complaints(world('ppo.microbatches=16'), 8) == [
+    'ppo: 64 rows do not split into 16 microbatches over data x fsdp = 8'
+  ]
+
+
+def test_ppo_answers_its_probe_in_batches_of_evaluate():
+  config = world(
+    "stages=('pretrain','sft','collect','reward','ppo')",
+    'evaluate.batch_size=255',
+  )
+  wanted = 'evaluate.batch_size 255 is not divisible by data x fsdp = 2'
+  assert complaints(config, 2) == [wanted]
