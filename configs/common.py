@@ -237,7 +237,15 @@ def jsonl() -> ConfigDict:
   config = base()
   config.stages = ('pretrain', 'sft', 'reward', 'ppo', 'evaluate')
   for model in (config.model, config.reward_model):
-    model.update(dict(max_length=256, embed_init=0.02, position_init=0.01))
+    model.update(
+      dict(
+        width=64,
+        mlp_width=256,
+        max_length=256,
+        embed_init=0.02,
+        position_init=0.01,
+      )
+    )
   config.tokenizer.kind = 'gpt2'
   config.data.update(
     dict(

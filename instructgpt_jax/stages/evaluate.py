@@ -126,8 +126,9 @@ def document_losses(
     )
   )
   losses, counts = [], []
+  rows = inputs.text_rows(session, 'heldout')[: settings.documents]
   for batch in pipeline.token_batches_once(
-    inputs.text_rows(session, 'heldout'), batch_size=settings.batch_size
+    rows, batch_size=settings.batch_size
   ):
     with sharding.use(session.mesh):
       nll = compiled(params, sharding.put_whole(batch, session.mesh))

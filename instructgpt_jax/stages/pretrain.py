@@ -69,7 +69,8 @@ def run(session: Session) -> dict[str, Any]:
 
 def validation(session: Session, model: Any, settings: Any) -> Any:
   """Returns a function of a train state: its loss on held-out text."""
-  rows = inputs.text_rows(session, 'heldout')
+  limit = session.config.evaluate.documents
+  rows = inputs.text_rows(session, 'heldout')[:limit]
   evaluate = jax.jit(
     functools.partial(sft_lib.sft_eval, model=model, chunk=settings.chunk)
   )
