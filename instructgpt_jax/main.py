@@ -48,12 +48,18 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Returns what is left of the arguments; a wrong config ends in one line."""
+  """Returns what is left of the arguments; a wrong flag ends in one line."""
   try:
-    return app.parse_flags_with_usage(argv)
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # An error inside a config file comes as its traceback: the end says it.
+    *_, message = str(error).strip().splitlines()
+    sys.exit(f'error: {message.strip()}')
   except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    message = str(error).replace('\n', ' ').replace("\\n", ' ').strip('"\'')
-    sys.exit(f'error: --config: {message}')
+    reason: Any = error
+    while isinstance(reason, Exception) and reason.args:
+      reason = reason.args[-1]  # without the quotes a KeyError puts around it
+    sys.exit(f'error: --config: {" ".join(str(reason).split())}')
 
 
 if __name__ == '__main__':

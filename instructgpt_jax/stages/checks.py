@@ -202,11 +202,12 @@ def _lengths(config: ConfigDict) -> Iterator[str]:
 
 
 def _values(config: ConfigDict) -> Iterator[str]:
-  fewest, most = config.collect.completions
-  if not 2 <= fewest <= most:
+  bounds = config.collect.completions
+  most = max(bounds, default=0)
+  if len(bounds) != 2 or not 2 <= bounds[0] <= bounds[1]:
     yield (
-      f'collect.completions {(fewest, most)}: give (fewest, most) with at '
-      'least 2 completions to compare'
+      f'collect.completions {bounds}: give (fewest, most) with at least 2 '
+      'completions to compare'
     )
   if most > config.reward.completions and 'collect' in config.stages:
     yield (

@@ -70,6 +70,11 @@ def test_plain_ppo_needs_the_text_all_the_same_to_judge_by():
       'completions to compare',
     ),
     (
+      'collect.completions=(5,)',
+      'collect.completions (5,): give (fewest, most) with at least 2 '
+      'completions to compare',
+    ),
+    (
       'collect.completions=(4,9)',
       'reward.completions 5 is less than the 9 that collect writes',
     ),
