@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.runtime import toy_training as toy
 from jax.sharding import NamedSharding, PartitionSpec
 
 from instructgpt_jax.runtime import checkpoint
+from tests.runtime import toy_training as toy
 
 
 def test_everything_comes_back(tmp_path):

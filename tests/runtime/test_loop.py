@@ -9,10 +9,10 @@ import time
 import jax
 import numpy as np
 import pytest
-from tests.runtime import toy_training as toy
 
 from instructgpt_jax import types
 from instructgpt_jax.runtime import checkpoint, loop, metrics
+from tests.runtime import toy_training as toy
 
 
 def numbers(lines):
