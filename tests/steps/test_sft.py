@@ -47,6 +47,7 @@ def _token_loss(model=toys.LM):
   return jax.jit(functools.partial(sft.token_loss, model=model, chunk=4))
 
 
+@functools.cache
 def _eval(model):
   return jax.jit(functools.partial(sft.sft_eval, model=model, chunk=4))
 
@@ -143,7 +144,7 @@ def test_dropout_is_drawn_from_seed_and_step_only():
   first, again = step(state, batch)[1], step(state, batch)[1]
   later = step(state.replace(step=state.step + 1), batch)[1]
   assert first['loss'].total == again['loss'].total
-  off = _eval(model)(state.params, batch.rows)
+  off = _eval(toys.LM)(state.params, batch.rows)
   losses = [m['loss'].total for m in (first, later, off)]
   assert len({float(x) for x in losses}) == 3
   toys.assert_close(off['loss'], _token_loss()(state.params, batch.rows))
