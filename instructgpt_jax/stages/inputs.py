@@ -50,7 +50,7 @@ def tokenizer(config: ConfigDict, run: Run) -> Tokenizer:
 def _corpus_settings(config: ConfigDict) -> Any:
   data = config.data
   if data.source == 'world':
-    return [config.seed, data.world.to_dict()]
+    return {'seed': config.seed, 'world': data.world.to_dict()}
   return data.files.to_dict()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -14,12 +15,11 @@ import numpy as np
 from instructgpt_jax import sharding
 from instructgpt_jax.data import pipeline
 from instructgpt_jax.models import heads
-from instructgpt_jax.runtime import checkpoint, distributed, metrics
+from instructgpt_jax.runtime import distributed, metrics
 from instructgpt_jax.stages import inputs, training
 from instructgpt_jax.stages.session import (
   Session,
-  abstract_params,
-  identity,
+  load_params,
   make_optimizer,
   train_state,
 )
@@ -80,11 +80,7 @@ def initial_params(session: Session, model: nn.Module) -> Params:
   language = session.reward_language_model()
   base = session.config.init.reward_base
   if base:
-    trunk, _ = checkpoint.load_params(
-      f'{base}/params',
-      abstract_params(language, session.mesh),
-      expect=identity(session, language, shapes_only=True),
-    )
+    trunk = load_params(session, pathlib.Path(base) / 'params', language)
   else:
     trunk = session.load('sft', language)
   fresh = session.fresh(model, session.config.seed + 5)

@@ -26,6 +26,8 @@ from instructgpt_jax.types import Params, TrainState
 
 # Which key of config.init stands for the output of a stage.
 INIT_KEYS = {'pretrain': 'base', 'sft': 'sft', 'reward': 'reward'}
+# Settings that change what weights mean, but not their shapes.
+UNSEEN = ('activation', 'layer_norm_eps')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,12 +85,7 @@ class Session:
 
   def load(self, stage: str, model: nn.Module, name: str = 'params') -> Params:
     """Returns what a stage trained, sharded over the mesh."""
-    params, _ = checkpoint.load_params(
-      self.output(stage) / name,
-      abstract_params(model, self.mesh),
-      expect=identity(self, model, shapes_only=True),
-    )
-    return params
+    return load_params(self, self.output(stage) / name, model)
 
   def save(
     self, stage: str, params: Params, model: nn.Module, name: str = 'params'
@@ -98,16 +95,39 @@ class Session:
     checkpoint.save_params(folder, params, identity(self, model))
 
 
-def identity(
-  session: Session, model: nn.Module, shapes_only: bool = False
-) -> dict[str, Any]:
-  """Returns what a checkpoint must share with the run that reads it."""
-  known = {'tokenizer': session.tokenizer.fingerprint()}
-  return known if shapes_only else known | {'model': describe(model)}
+def load_params(
+  session: Session, folder: pathlib.Path, model: nn.Module
+) -> Params:
+  """Returns what was trained in some run, sharded over the mesh.
+
+  Raises:
+    CheckpointMismatch: if shapes, tokenizer or UNSEEN settings differ.
+  """
+  saved, wanted = checkpoint.load_metadata(folder)['model'], describe(model)
+  for name in UNSEEN:
+    if saved[name] != wanted[name]:
+      raise checkpoint.CheckpointMismatch(
+        f'{folder} was trained with {name} = {saved[name]!r}, not '
+        f'{wanted[name]!r}: give the model settings it was trained with'
+      )
+  params, _ = checkpoint.load_params(
+    folder,
+    abstract_params(model, session.mesh),
+    expect={'tokenizer': session.tokenizer.fingerprint()},
+  )
+  return params
+
+
+def identity(session: Session, model: nn.Module) -> dict[str, Any]:
+  """Returns what is noted of trained params beside their shapes."""
+  return {
+    'tokenizer': session.tokenizer.fingerprint(),
+    'model': describe(model),
+  }
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-  """Returns the settings of a model that change what its weights mean."""
+  """Returns the settings of a model, without what only training has."""
   return dataclasses.asdict(dataclasses.replace(model.cfg, dropout=0.0))
 
 

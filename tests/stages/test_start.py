@@ -1,0 +1,136 @@
+"""What a run starts from must fit it: shapes, tokenizer, whole files."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from instructgpt_jax.data import tokenizer
+from instructgpt_jax.runtime import checkpoint
+from tests.stages import here, micro
+
+pytestmark = pytest.mark.slow
+
+
+def after(finished, *stages):
+  """A config that goes on from the finished run."""
+  config = micro.get_config()
+  config.stages = stages
+  config.init.run = str(finished)
+  return config
+
+
+def refused(config, workdir, kind=checkpoint.CheckpointMismatch):
+  with pytest.raises(kind) as error:
+    here.run(config, workdir)
+  return str(error.value)
+
+
+def test_a_model_of_another_shape_is_refused(finished, tmp_path):
+  config = after(finished, 'sft')
+  config.model.update(dict(width=24, mlp_width=48))
+  message = refused(config, tmp_path)
+  assert f'{finished / "pretrain" / "params"} does not fit this run' in message
+  assert '"float32[16]" -> "float32[24]"' in message
+  assert 'Give the model and tokenizer settings it was trained with' in message
+
+
+def test_a_model_of_another_depth_names_what_is_absent(finished, tmp_path):
+  config = after(finished, 'sft')
+  config.model.layers = 2
+  assert '(absent) -> "float32[' in refused(config, tmp_path)
+
+
+def test_a_difference_that_no_shape_shows_is_refused(finished, tmp_path):
+  config = after(finished, 'sft')
+  config.model.activation = 'relu'
+  message = refused(config, tmp_path)
+  assert "was trained with activation = 'gelu_tanh', not 'relu'" in message
+
+
+def test_a_reward_base_of_another_shape_is_refused(finished, tmp_path):
+  config = after(finished, 'reward')
+  config.data.source = 'jsonl'
+  config.init.reward_base = str(finished / 'sft')
+  config.reward_model.update(dict(width=24, mlp_width=48))
+  group = {'id': 'c', 'responses': ['a', 'b'], 'ranks': [1, 2]}
+  for kind, records in {
+    'comparisons': [group | {'prompt': f'q{i}'} for i in range(20)],
+    'demonstrations': [{'id': 'd', 'prompt': 'a', 'response': 'b'}],
+  }.items():
+    path = tmp_path / f'{kind}.jsonl'
+    path.write_text(''.join(json.dumps(r) + '\n' for r in records))
+    config.data.files[kind] = (str(path),)
+  message = refused(config, tmp_path / 'run')
+  assert f'{finished / "sft" / "params"} does not fit this run' in message
+
+
+def test_a_reward_model_of_another_shape_is_refused(finished, tmp_path):
+  config = after(finished, 'evaluate')
+  config.reward_model.update(dict(width=24, mlp_width=48))
+  message = refused(config, tmp_path)
+  assert f'{finished / "reward" / "params"} does not fit this run' in message
+
+
+def test_models_of_another_tokenizer_are_refused(finished, tmp_path):
+  other = tokenizer.train_bpe(['x y z'], 260, tmp_path / 'other')
+  config = after(finished, 'sft')
+  config.tokenizer.update(dict(kind='folder', folder=str(tmp_path / 'other')))
+  config.data.update(dict(prompt_length=63, over_length='truncate_left'))
+  config.data.response_length = 1
+  message = refused(config, tmp_path / 'run')
+  assert 'tokenizer: "' in message
+  assert other.fingerprint() in message
+
+
+def test_half_written_params_are_refused(finished, tmp_path):
+  broken = tmp_path / 'broken'
+  shutil.copytree(finished / 'pretrain', broken)
+  (broken / 'params' / 'metadata.json').unlink()
+  config = after(finished, 'sft')
+  config.init.base = str(broken)
+  message = refused(config, tmp_path / 'run', ValueError)
+  assert f'no trained parameters in {broken / "params"}' in message
+
+
+def test_a_run_cannot_go_on_with_other_settings(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished, workdir)
+  (workdir / 'evaluate' / 'DONE').unlink()
+  config = micro.get_config()
+  config.evaluate.prompts = 9
+  message = refused(config, workdir, ValueError)
+  assert 'stage evaluate' in message and 'is half way' in message
+  assert 'evaluate.prompts: 16 -> 9' in message
+  kept = json.loads((workdir / 'config.json').read_text())
+  assert kept['evaluate']['prompts'] == 16  # the record of what was run
+
+
+def test_a_change_up_front_is_noticed_by_the_first_stage(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished, workdir)
+  config = micro.get_config()
+  config.seed = 1
+  message = refused(config, workdir, ValueError)
+  assert 'stage tokenizer' in message and 'data.seed: 0 -> 1' in message
+  assert 'choose another --workdir' in message
+
+
+def test_the_second_sft_recipe_starts_from_the_same_base(finished, tmp_path):
+  """config.init.base and .reward name folders; no run is needed."""
+  config = micro.get_config()
+  config.stages = ('sft',)
+  config.init.base = str(finished / 'pretrain')
+  config.sft.pretrain_rows = 0
+  here.run(config, tmp_path)
+  ours, theirs = (
+    checkpoint.load_params(folder / 'sft' / 'params')[0]
+    for folder in (tmp_path, finished)
+  )
+  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+  assert any(
+    not np.array_equal(a, b)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+  )
