@@ -114,7 +114,9 @@ def base() -> ConfigDict:
       pretrain_coef=0.2,  # ours, on the mean-per-token loss
       optimizer=adam(peak=1e-3),
       dropout=0.0,  # ours; 0.2 in the paper's baselines (C.1)
-      select='validation_loss',  # or 'reward' (needs init.reward), or 'last'
+      # 'reward' where init gives a reward model, else 'validation_loss';
+      # 'auto' takes the first that can be had, 'last' chooses nothing.
+      select='auto',
       microbatches=1,
       chunk=256,
       log_every=20,
@@ -173,7 +175,7 @@ def base() -> ConfigDict:
       ),
       value_optimizer=adam(peak=1e-4, schedule='constant', eps=1e-5),
       microbatches=1,
-      rollout_parts=1,  # slices in which a rollout is scored
+      rollout_parts=1,  # slices in which a rollout is written and scored
       chunk=256,
       log_every=1,
       evaluate_every=4,

@@ -122,11 +122,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
-def put_whole(batch: Any, mesh: Mesh) -> Any:
-  """Returns a batch that every process holds whole as global arrays.
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+  """Returns a host batch as global arrays, its rows over data and fsdp.
 
-  For evaluation, where each process goes through the same rows. Raises
-  ValueError as `put_batch` does.
+  Every process holds the whole batch and hands over what its devices need;
+  so it is right whichever mesh axis crosses processes. Raises ValueError when
+  the batch does not divide over data x fsdp.
   """
   layout = batch_sharding(mesh)
 
@@ -134,22 +135,6 @@ def put_whole(batch: Any, mesh: Mesh) -> Any:
     x = np.asarray(x)
     _check_rows(x.shape[0], mesh)
     return jax.make_array_from_callback(x.shape, layout, lambda at: x[at])
-
-  return jax.tree.map(put, batch)
-
-
-def put_batch(batch: Any, mesh: Mesh) -> Any:
-  """Returns the host's rows of a batch as arrays of the global batch.
-
-  Every process gives its own share, in process order. Raises ValueError when
-  the global batch does not divide over data x fsdp.
-  """
-  layout = batch_sharding(mesh)
-
-  def put(x):
-    x = np.asarray(x)
-    _check_rows(x.shape[0] * jax.process_count(), mesh)
-    return jax.make_array_from_process_local_data(layout, x)
 
   return jax.tree.map(put, batch)
 

@@ -215,7 +215,10 @@ def _values(config: ConfigDict) -> Iterator[str]:
       f'{most} that collect writes'
     )
   choices = {
-    'sft.select': (config.sft.select, ('validation_loss', 'reward', 'last')),
+    'sft.select': (
+      config.sft.select,
+      ('auto', 'validation_loss', 'reward', 'last'),
+    ),
     'evaluate.weights': (config.evaluate.weights, ('ema', 'params')),
     'ppo.missing_eos_rule': (
       config.ppo.missing_eos_rule,
@@ -232,5 +235,23 @@ def _values(config: ConfigDict) -> Iterator[str]:
       "sft.select='reward' needs a reward model from before: give "
       '--config.init.reward and leave reward out of stages'
     )
+  yield from _bounds(config)
   if bool(config.ppo.ptx_coef) != bool(config.ppo.ptx_rows):
     yield 'ppo.ptx_coef and ppo.ptx_rows must both be 0 or both be set'
+
+
+def _bounds(config: ConfigDict) -> Iterator[str]:
+  """Yields numbers that only a later stage would stumble over."""
+  above_zero = {
+    'collect.temperature': config.collect.temperature,
+    'ppo.temperature': config.ppo.temperature,
+    'data.validation_share': config.data.validation_share,
+    'reward.validation_share': config.reward.validation_share,
+  }
+  for name, value in above_zero.items():
+    if not value > 0:
+      yield f'{name} {value} must be above 0'
+    elif name.endswith('share') and value >= 1:
+      yield f'{name} {value} must be below 1'
+  if config.sft.select == 'reward' and not config.ppo.probe_prompts:
+    yield 'sft.select reads ppo.probe_prompts prompts: give more than 0'

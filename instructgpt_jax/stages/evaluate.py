@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 from typing import Any
 
 import jax
@@ -61,10 +62,14 @@ def models(session: Session) -> dict[str, tuple[str, str]]:
     config.name: ('ppo', 'ema' if ema else 'params'),
   }
   return {
-    name: place
-    for name, place in wanted.items()
-    if source_folder(config, session.run.path, place[0]) is not None
+    name: (stage, kind)
+    for name, (stage, kind) in wanted.items()
+    if _exists(source_folder(config, session.run.path, stage), kind)
   }
+
+
+def _exists(folder: pathlib.Path | None, kind: str) -> bool:
+  return folder is not None and (folder / kind / 'metadata.json').exists()
 
 
 def judge(session: Session, params: Params, *, with_kl: bool) -> Judged:
@@ -131,7 +136,7 @@ def document_losses(
     rows, batch_size=settings.batch_size
   ):
     with sharding.use(session.mesh):
-      nll = compiled(params, sharding.put_whole(batch, session.mesh))
+      nll = compiled(params, sharding.put_batch(batch, session.mesh))
     nll = distributed.fetch(nll).astype(np.float64)
     for row in range(len(nll)):
       segments = batch.segments[row]

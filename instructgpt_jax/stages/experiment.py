@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import pathlib
 import time
 from types import ModuleType
 from typing import Any
@@ -23,7 +26,7 @@ from instructgpt_jax.stages import (
   reward,
   sft,
 )
-from instructgpt_jax.stages.session import Session
+from instructgpt_jax.stages.session import INIT_KEYS, Session, source_folder
 
 STAGES: dict[str, ModuleType] = {
   'pretrain': pretrain,
@@ -43,6 +46,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """
   distributed.initialize()
   mesh = sharding.make_mesh(**config.mesh)
+  config = decided(config)
   checks.check(config, mesh)
   folder = Run(workdir)
   session = Session(config, folder, mesh, inputs.tokenizer(config, folder))
@@ -57,6 +61,22 @@ def run(config: ConfigDict, workdir: str) -> dict[str, Any]:
     say(report.terminal_table(found))
     say(f'report: {page}')
   return found
+
+
+def decided(config: ConfigDict) -> ConfigDict:
+  """Returns the config with sft.select 'auto' made a choice.
+
+  By reward score where init names a reward model from before, as the paper
+  does (3.5), else by validation loss.
+  """
+  config = config.copy_and_resolve_references()
+  if config.sft.select == 'auto':
+    earlier = 'reward' not in config.stages and source_folder(
+      config, pathlib.Path(), 'reward'
+    )
+    found = earlier and (earlier / 'params').is_dir()
+    config.sft.select = 'reward' if found else 'validation_loss'
+  return config
 
 
 def run_stage(session: Session, stage: str) -> tuple[dict[str, Any], float]:
@@ -91,7 +111,36 @@ def stage_settings(session: Session, stage: str) -> dict[str, Any]:
     'tokenizer': session.tokenizer.fingerprint(),
     stage: config[stage].to_dict(),
     'after': {name: session.run.fingerprint(name) for name in before},
+    'contents': _contents(config),
   }
+
+
+def _contents(config: ConfigDict) -> dict[str, str]:
+  """Returns hashes of what lies behind the paths of a config.
+
+  A file that was edited, or a model that was trained anew in its place, is
+  another input, though its path is the same.
+  """
+  paths = [pathlib.Path(p) for kind in config.data.files.values() for p in kind]
+  for stage in INIT_KEYS:
+    if stage not in config.stages:
+      folder = source_folder(config, pathlib.Path(), stage)
+      paths += [folder / 'DONE', folder / 'params'] if folder else []
+  if config.init.reward_base:
+    paths.append(pathlib.Path(config.init.reward_base) / 'params')
+  found = {}
+  for path in paths:
+    file = path / 'metadata.json' if path.is_dir() else path
+    if file.is_file():
+      found[str(path)] = _digest(file, file.stat().st_mtime_ns)
+  return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(file: pathlib.Path, modified: int) -> str:
+  del modified  # part of the key: a file that changes is read again
+  with file.open('rb') as opened:
+    return hashlib.file_digest(opened, 'sha256').hexdigest()
 
 
 def assemble(

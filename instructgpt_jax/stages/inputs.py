@@ -1,8 +1,10 @@
 """Where the data of each stage comes from: the embedded world or your files.
 
 Each function prepares its dataset once, under `DIR/data/`, and returns rows
-by number. Splits are by user, or by prompt where no user is known, so that
-nothing crosses them.
+by number. Prompts and demonstrations are split by user, or by prompt where no
+user is known; comparisons by prompt; text by record. What stands in two files
+under different users may still be on both sides: `data.files.heldout` gives
+prompts that are held out by your own choice.
 """
 
 from __future__ import annotations
@@ -31,11 +33,10 @@ COMPARISONS = 'comparisons.jsonl'  # what `collect` writes
 
 def tokenizer(config: ConfigDict, run: Run) -> Tokenizer:
   """Returns the run's tokenizer, made and saved in `DIR/tokenizer` once."""
-  settings = {
-    'tokenizer': config.tokenizer.to_dict(),
-    'init': config.init.to_dict(),
-    'data': _corpus_settings(config),
-  }
+  settings = {'tokenizer': config.tokenizer.to_dict()}
+  if config.tokenizer.kind == 'train':
+    settings['init'] = config.init.to_dict()
+    settings['data'] = _corpus_settings(config)
   folder = run.path / 'tokenizer'
   if run.stage_status('tokenizer', settings) == 'done':
     return tokenizer_lib.from_folder(folder)
@@ -83,7 +84,7 @@ def _earlier_run(config: ConfigDict) -> pathlib.Path | None:
 def _corpus(config: ConfigDict) -> Iterator[str]:
   """Yields texts for a tokenizer: pre-training text and demonstrations."""
   for kind in ('text', 'demonstrations'):
-    for record, _ in _train_records(config, kind):
+    for record, _ in _records(config, kind, 'train'):
       yield record.get('text') or record['prompt'] + record['response']
 
 
@@ -122,9 +123,9 @@ def _distinct(world: simulation.World, count: int) -> Iterator[dict[str, Any]]:
       return
 
 
-def _records(session: Session, kind: str, split: str) -> Iterator[Located]:
+def _records(config: ConfigDict, kind: str, split: str) -> Iterator[Located]:
   """Yields the records of a kind in 'train' or 'heldout'."""
-  config, data = session.config, session.config.data
+  data = config.data
   if data.source == 'world' and kind != 'demonstrations':
     return _world_records(config, kind, split)
   if kind == 'prompts' and split == 'heldout' and data.files.heldout:
@@ -158,7 +159,7 @@ def text_rows(session: Session, split: str) -> builders.Dataset:
   """Returns packed rows of pre-training text, 'train' or 'heldout'."""
   return _told(
     builders.prepare_text(
-      _records(session, 'text', split),
+      _records(session.config, 'text', split),
       length=session.config.data.row_length,
       **_place(session, 'text', split),
     )
@@ -170,10 +171,11 @@ def demonstration_rows(session: Session, split: str) -> builders.Dataset:
   data = session.config.data
   return _told(
     builders.prepare_demonstrations(
-      _records(session, 'demonstrations', split),
+      _records(session.config, 'demonstrations', split),
       length=data.row_length,
       over_length=data.over_length,
       max_prompt=data.prompt_length,
+      max_response=data.response_length,
       learn_prompt=data.learn_prompt,
       **_place(session, 'demonstrations', split),
     )
@@ -191,7 +193,7 @@ def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
   split = 'train' if use in ('collect', 'ppo') else 'heldout'
   rows = _told(
     builders.prepare_prompts(
-      _records(session, 'prompts', split),
+      _records(session.config, 'prompts', split),
       length=data.prompt_length,
       over_length=data.over_length,
       **_place(session, 'prompts', split),

@@ -181,7 +181,6 @@ def batches(session: Session) -> Any:
     batch_size=settings.batch_size,
     length=config.data.prompt_length,
     seed=config.seed + 7,
-    **training.share(),
   )
   if not settings.ptx_rows:
     return pipeline.Map(prompts, lambda batch: PpoBatch(batch, None))
@@ -189,7 +188,6 @@ def batches(session: Session) -> Any:
     inputs.text_rows(session, 'train'),
     batch_size=settings.batch_size * settings.ptx_rows * settings.epochs,
     seed=config.seed + 8,
-    **training.share(),
   )
   return pipeline.Map(pipeline.Zip(prompts, text), lambda pair: PpoBatch(*pair))
 

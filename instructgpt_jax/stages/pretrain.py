@@ -54,7 +54,6 @@ def run(session: Session) -> dict[str, Any]:
       rows,
       batch_size=settings.batch_size,
       seed=config.seed,
-      **training.share(),
     ),
     steps=steps,
     settings=settings,

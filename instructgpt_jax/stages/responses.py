@@ -55,7 +55,7 @@ def write(
   for batch in pipeline.prompt_batches_once(
     rows, batch_size=batch_size, length=length
   ):
-    prompts = sharding.put_whole(batch, session.mesh)
+    prompts = sharding.put_batch(batch, session.mesh)
     with sharding.use(session.mesh):
       generation = compiled(params, prompts, session.stop_ids, key)
     written += _responses(session, rows[len(written) :], generation)
@@ -107,7 +107,9 @@ def logps(
   """Returns [n] the log-probability of each whole response at T = 1."""
   first = session.config.data.prompt_length
   logp = _in_batches(
-    session, functools.partial(_analyze(model, first), params), written
+    session,
+    functools.partial(_analyze(model, first, session.config.ppo.chunk), params),
+    written,
   )
   answers = np.stack([r.mask[first:] for r in written])
   return np.where(answers, logp, 0.0).sum(1)
@@ -119,10 +121,15 @@ def _score(model: nn.Module) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _analyze(model: nn.Module, prompt_length: int) -> Any:
+def _analyze(model: nn.Module, prompt_length: int, chunk: int) -> Any:
   def logp(params: Params, tokens: jax.Array, mask: jax.Array) -> jax.Array:
     return rollout_lib.analyze(
-      params, tokens, mask, model=model, prompt_length=prompt_length
+      params,
+      tokens,
+      mask,
+      model=model,
+      prompt_length=prompt_length,
+      chunk=chunk,
     )[0]
 
   return jax.jit(logp)
@@ -137,7 +144,7 @@ def _in_batches(
   for start in range(0, len(written), size):
     part = written[start : start + size]
     rows = [*part, *[part[-1]] * (size - len(part))]
-    tokens, mask = sharding.put_whole(
+    tokens, mask = sharding.put_batch(
       (np.stack([r.tokens for r in rows]), np.stack([r.mask for r in rows])),
       session.mesh,
     )

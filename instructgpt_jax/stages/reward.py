@@ -55,7 +55,6 @@ def run(session: Session) -> dict[str, Any]:
       rows,
       batch_size=settings.batch_size,
       seed=config.seed + 4,
-      **training.share(),
     ),
     steps=steps,
     settings=settings,
@@ -135,7 +134,7 @@ def _once(session: Session, rows: Any) -> Any:
 
 def _run(session: Session, score: Any, params: Params, batch: Any) -> Any:
   with sharding.use(session.mesh):
-    values, scores = score(params, sharding.put_whole(batch, session.mesh))
+    values, scores = score(params, sharding.put_batch(batch, session.mesh))
   return values, distributed.fetch(scores)
 
 

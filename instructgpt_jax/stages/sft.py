@@ -56,7 +56,8 @@ def run(session: Session) -> dict[str, Any]:
       settings=bound,
     )
 
-  evaluate = judges(session, model)
+  select = settings.select
+  evaluate = judges(session, model, select)
   state = training.train(
     session,
     'sft',
@@ -71,8 +72,8 @@ def run(session: Session) -> dict[str, Any]:
     show=('loss', 'pretrain_loss', 'lr'),
     samples_per_step=settings.batch_size,
     evaluate=evaluate,
-    best=BEST[settings.select],
-    best_mode='max' if settings.select == 'reward' else 'min',
+    best=BEST[select],
+    best_mode='max' if select == 'reward' else 'min',
   )
   session.save('sft', state.params, model)
   return {'params': inputs.count(state.params), **evaluate(state)}
@@ -85,7 +86,6 @@ def batches(session: Session, rows: Any) -> loop.Batches:
     rows,
     batch_size=settings.batch_size,
     seed=seed + 1,
-    **training.share(),
   )
   if not settings.pretrain_rows:
     return main
@@ -93,7 +93,6 @@ def batches(session: Session, rows: Any) -> loop.Batches:
     inputs.text_rows(session, 'train'),
     batch_size=settings.pretrain_rows,
     seed=seed + 2,
-    **training.share(),
   )
   # A tenth of a batch seldom divides by the mesh: rows of nothing fill it up.
   return pipeline.Map(
@@ -103,10 +102,9 @@ def batches(session: Session, rows: Any) -> loop.Batches:
 
 
 def _rows_at_once(session: Session) -> int:
-  """Returns what the text rows of one process must be a multiple of."""
+  """Returns what the number of text rows must be a multiple of."""
   shape = session.mesh.shape
-  ways = shape['data'] * shape['fsdp'] * session.config.sft.microbatches
-  return max(1, ways // jax.process_count())
+  return shape['data'] * shape['fsdp'] * session.config.sft.microbatches
 
 
 def _filled(
@@ -118,14 +116,14 @@ def _filled(
   return main, jax.tree.map(lambda x: np.pad(x, ((0, missing), (0, 0))), text)
 
 
-def judges(session: Session, model: Any) -> loop.Evaluate:
+def judges(session: Session, model: Any, select: str) -> loop.Evaluate:
   """Returns a function of a train state: validation loss, reward if asked."""
   settings = session.config.sft
   rows = inputs.demonstration_rows(session, 'validation')
   loss = jax.jit(
     functools.partial(sft_lib.sft_eval, model=model, chunk=settings.chunk)
   )
-  reward = reward_judge(session) if settings.select == 'reward' else None
+  reward = reward_judge(session) if select == 'reward' else None
 
   def evaluate(state: TrainState) -> dict[str, float]:
     values = training.merged(

@@ -91,17 +91,10 @@ def train(
     )
     chosen = checkpointer.best_step() if best else None
     if chosen is not None and chosen != checkpointer.latest_step():
+      del state  # two states at once may not fit
       state = checkpointer.restore(chosen, target).state
       bar.message(f'{stage}: step {chosen} is the best by {best}')
   return state
-
-
-def share() -> dict[str, int]:
-  """Returns which part of each training batch this process reads."""
-  return {
-    'process_index': jax.process_index(),
-    'process_count': jax.process_count(),
-  }
 
 
 def merged(
@@ -113,5 +106,5 @@ def merged(
   total = metrics.Accumulator()
   with sharding.use(session.mesh):
     for batch in batches:
-      total.add(evaluate(sharding.put_whole(batch, session.mesh)))
+      total.add(evaluate(sharding.put_batch(batch, session.mesh)))
   return total.values()

@@ -94,7 +94,9 @@ def _objective_metrics(
     'objective/kl_coef': Mean.of(kl_coef),
     'objective/score': Mean.of(rollout.score),
     'objective/score_after_eos_rule': Mean.of(score),
+    'objective/non_score_reward': per_response(-kl_coef * k1),
     'objective/score_total': Mean.of(rewards.sum(1)),
+    'objective/num_eos_tokens': Mean.of(ended.sum()),
     'objective/ended': Mean.of(ended),
     'objective/length': Mean.of(mask.sum(1)),
     'objective/perplexity': Mean.of(

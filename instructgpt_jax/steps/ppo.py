@@ -168,8 +168,8 @@ def ppo_minibatch_step(
     state.value, value_grads, optimizers.value
   )
   metrics |= value_metrics
-  metrics['ppo/policy/grad_norm'] = Mean.of(optax.global_norm(grads))
-  metrics['ppo/val/grad_norm'] = Mean.of(optax.global_norm(value_grads))
+  metrics['ppo/policy/grad_norm'] = Mean.of(optax.tree.norm(grads))
+  metrics['ppo/val/grad_norm'] = Mean.of(optax.tree.norm(value_grads))
   metrics['ppo/policy/skipped'] = Mean.of(too_far)
   return dataclasses.replace(state, policy=policy, value=value), metrics
 
@@ -224,6 +224,7 @@ def _explained(metrics: Metrics) -> Metrics:
   explained = Mean.of(ppo.explained_variance(sums))
   hidden = ('ppo/val/returns', 'ppo/val/returns_sq')
   kept = {name: mean for name, mean in metrics.items() if name not in hidden}
+  kept['ppo/val/vpred'] = kept.pop('ppo/val/values')
   return kept | {'ppo/val/var_explained': explained}
 
 

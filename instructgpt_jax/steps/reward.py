@@ -108,7 +108,7 @@ def reward_step(
   grads, metrics = state_lib.accumulate(
     loss_fn, state.params, batch, parts=settings.microbatches, key=key
   )
-  metrics['grad_norm'] = Mean.of(optax.global_norm(grads))
+  metrics['grad_norm'] = Mean.of(optax.tree.norm(grads))
   return state_lib.apply_gradients(state, grads, optimizer), metrics
 
 

@@ -223,14 +223,18 @@ def rollout(
   by construction; how far the sampler's own log-probs lie from it is logged.
   """
   key = jax.random.fold_in(state.rng, state.iteration)
-  generation = generate(
-    state.policy.params,
-    prompts,
-    stop_ids,
-    jax.random.fold_in(key, 0),
-    model=networks.policy,
-    sampling_settings=sampling_settings,
-  )
+
+  def write(part: Prompts) -> Generation:
+    return generate(
+      state.policy.params,
+      part,
+      stop_ids,
+      jax.random.fold_in(key, 0),
+      model=networks.policy,
+      sampling_settings=sampling_settings,
+    )
+
+  generation = state_lib.by_parts(write, prompts, parts)
   measure = functools.partial(
     _measure,
     state=state,

@@ -71,9 +71,11 @@ def sft_step(
     pretrain_weight = state_lib.mask_weight(batch.pretrain.loss_mask[:, 1:])
 
   def loss_fn(params: Params, part: SftBatch, key: jax.Array):
-    dropout = key if model.cfg.dropout > 0 else None
+    keys = [None, None]
+    if model.cfg.dropout > 0:
+      keys = list(jax.random.split(key))
     rows = token_loss(
-      params, part.rows, model=model, chunk=settings.chunk, dropout=dropout
+      params, part.rows, model=model, chunk=settings.chunk, dropout=keys[0]
     )
     loss, metrics = rows.total / weight, {'loss': rows}
     if part.pretrain is not None:
@@ -82,7 +84,7 @@ def sft_step(
         part.pretrain,
         model=model,
         chunk=settings.chunk,
-        dropout=dropout,
+        dropout=keys[1],
       )
       loss += settings.pretrain_coef * text.total / pretrain_weight
       metrics['pretrain_loss'] = text
@@ -92,7 +94,7 @@ def sft_step(
   grads, metrics = state_lib.accumulate(
     loss_fn, state.params, batch, parts=settings.microbatches, key=key
   )
-  metrics['grad_norm'] = Mean.of(optax.global_norm(grads))
+  metrics['grad_norm'] = Mean.of(optax.tree.norm(grads))
   metrics['tokens'] = Mean.of(batch.rows.loss_mask.sum())
   return state_lib.apply_gradients(state, grads, optimizer), metrics
 
