@@ -203,7 +203,7 @@ def test_too_many_completions_name_the_setting(real_input):
 
 def test_tied_groups_are_counted_and_left_out(real_input):
   groups = [group(i, ranks=[1, 1]) for i in range(7)]
-  message, _ = real_input(groups, '--config.reward.validation_share=0.0')
+  message, _ = real_input(groups, '--config.reward.validation_share=0.001')
   assert message.startswith('error: comparisons_train: no row is left')
   assert 'read 7' in message and 'all_tied 7' in message
 
@@ -212,7 +212,7 @@ def test_completions_longer_than_the_context_are_counted(real_input):
   groups = [group(i, prompt='long ' * 400) for i in range(3)]
   message, _ = real_input(
     groups,
-    '--config.reward.validation_share=0.0',
+    '--config.reward.validation_share=0.001',
     '--config.data.over_length=drop',
   )
   assert 'read 3' in message and 'dropped_long 3' in message

@@ -89,12 +89,22 @@ def run_stage(session: Session, stage: str) -> tuple[dict[str, Any], float]:
   folder.write_config(session.config.to_dict())
   folder.begin(stage, settings)
   began = time.monotonic()
-  values = STAGES[stage].run(session)
+  try:
+    values = STAGES[stage].run(session)
+  except ValueError:
+    _forget(folder, stage)
+    raise
   took = time.monotonic() - began
   folder.finish(stage, settings, {'values': values, 'seconds': took})
   distributed.barrier(f'end of {stage}')  # the next stage reads its files
   say(f'{stage}: {duration(took)}')
   return values, took
+
+
+def _forget(folder: Run, stage: str) -> None:
+  """Makes a stage new again if it saved nothing: it may be put right."""
+  if not any((folder.path / stage / 'checkpoints').glob('[0-9]*')):
+    (folder.path / stage / 'settings.json').unlink(missing_ok=True)
 
 
 def stage_settings(session: Session, stage: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_plain_ppo_needs_the_text_all_the_same_to_judge_by():
     ),
     (
       'sft.select=gold',
-      "sft.select 'gold': choose from validation_loss, reward, last",
+      "sft.select 'gold': choose from auto, validation_loss, reward, last",
     ),
     (
       'sft.select=reward',
@@ -131,6 +131,16 @@ def test_plain_ppo_needs_the_text_all_the_same_to_judge_by():
     (
       'ppo.missing_eos_rule=add',
       "ppo.missing_eos_rule 'add': choose from replace, subtract, none",
+    ),
+    ('collect.temperature=0.0', 'collect.temperature 0.0 must be above 0'),
+    ('ppo.temperature=-1.0', 'ppo.temperature -1.0 must be above 0'),
+    (
+      'data.validation_share=0.0',
+      'data.validation_share 0.0 must be above 0',
+    ),
+    (
+      'reward.validation_share=1.0',
+      'reward.validation_share 1.0 must be below 1',
     ),
     (
       'reward_model.width=64',

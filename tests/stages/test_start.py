@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from instructgpt_jax import sharding
 from instructgpt_jax.data import tokenizer
-from instructgpt_jax.runtime import checkpoint
+from instructgpt_jax.runtime import checkpoint, run
+from instructgpt_jax.stages import experiment, inputs, session
 from tests.stages import here, micro
 
 pytestmark = pytest.mark.slow
@@ -20,6 +22,10 @@ def after(finished, *stages):
   config.stages = stages
   config.init.run = str(finished)
   return config
+
+
+def mesh():
+  return sharding.make_mesh(1, 1, 1, jax.devices()[:1])
 
 
 def refused(config, workdir, kind=checkpoint.CheckpointMismatch):
@@ -78,8 +84,9 @@ def test_models_of_another_tokenizer_are_refused(finished, tmp_path):
   other = tokenizer.train_bpe(['x y z'], 260, tmp_path / 'other')
   config = after(finished, 'sft')
   config.tokenizer.update(dict(kind='folder', folder=str(tmp_path / 'other')))
-  config.data.update(dict(prompt_length=63, over_length='truncate_left'))
-  config.data.response_length = 1
+  config.data.update(
+    dict(prompt_length=24, response_length=40, over_length='truncate_left')
+  )
   message = refused(config, tmp_path / 'run')
   assert 'tokenizer: "' in message
   assert other.fingerprint() in message
@@ -93,6 +100,54 @@ def test_half_written_params_are_refused(finished, tmp_path):
   config.init.base = str(broken)
   message = refused(config, tmp_path / 'run', ValueError)
   assert f'no trained parameters in {broken / "params"}' in message
+
+
+def test_settings_that_failed_at_once_may_be_corrected(finished, tmp_path):
+  config = after(finished, 'sft')
+  config.model.activation = 'relu'
+  refused(config, tmp_path)
+  config.model.update(dict(activation='gelu_tanh', width=24, mlp_width=48))
+  refused(config, tmp_path)  # for the shape, not for what was tried before
+
+
+def test_an_edited_file_is_another_input(finished, tmp_path):
+  workdir = tmp_path / 'run'
+  config = after(finished, 'sft')
+  config.data.source = 'jsonl'
+  path = tmp_path / 'demonstrations.jsonl'
+  record = {'id': 'd', 'prompt': 'a', 'response': 'b'}
+  path.write_text(json.dumps(record) + '\n')
+  config.data.files.demonstrations = (str(path),)
+  config.sft.update(dict(pretrain_rows=0, select='validation_loss'))
+  one = session.Session(
+    config, run.Run(workdir), mesh(), inputs.tokenizer(config, run.Run(workdir))
+  )
+  one.run.begin('sft', experiment.stage_settings(one, 'sft'))
+  assert one.run.stage_status('sft', experiment.stage_settings(one, 'sft'))
+  path.write_text(json.dumps(record | {'response': 'c'}) + '\n')
+  message = refused(config, workdir, run.SettingsChanged)
+  assert f'contents.{path}: ' in message
+
+
+@pytest.mark.parametrize(
+  'select, stages, known, chosen',
+  [
+    ('auto', ('pretrain', 'sft'), False, 'validation_loss'),
+    ('auto', ('sft',), True, 'reward'),
+    ('auto', ('sft', 'reward'), True, 'validation_loss'),  # trained after it
+    ('last', ('sft',), True, 'last'),
+    ('validation_loss', ('sft',), True, 'validation_loss'),
+  ],
+)
+def test_sft_is_chosen_by_reward_where_that_can_be_had(
+  finished, select, stages, known, chosen
+):
+  config = micro.get_config()
+  config.stages = stages
+  config.init.run = str(finished) if known else ''
+  config.sft.select = select
+  assert experiment.decided(config).sft.select == chosen
+  assert config.sft.select == select  # the caller's config is left alone
 
 
 def test_a_run_cannot_go_on_with_other_settings(finished, tmp_path):
