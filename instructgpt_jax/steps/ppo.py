@@ -168,6 +168,11 @@ def ppo_minibatch_step(
     state.value, value_grads, optimizers.value
   )
   metrics |= value_metrics
+  losses = ('ppo/loss/policy', 'ppo/loss/value')
+  total = sum(metrics[name].value() for name in losses)
+  if 'ppo/loss/pretrain' in metrics:
+    total += settings.ptx_coef * metrics['ppo/loss/pretrain'].value()
+  metrics['ppo/loss/total'] = Mean.of(total)
   metrics['ppo/policy/grad_norm'] = Mean.of(optax.tree.norm(grads))
   metrics['ppo/val/grad_norm'] = Mean.of(optax.tree.norm(value_grads))
   metrics['ppo/policy/skipped'] = Mean.of(too_far)
@@ -214,6 +219,8 @@ def ppo_update(
       n=rollout.tokens.shape[0],
     )
     state = dataclasses.replace(state, kl_coef=kl_coef)
+  episodes = (state.iteration + 1) * rollout.tokens.shape[0]
+  metrics['episodes'] = Mean.of(episodes)
   return dataclasses.replace(state, iteration=state.iteration + 1), metrics
 
 
