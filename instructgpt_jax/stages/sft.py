@@ -56,8 +56,7 @@ def run(session: Session) -> dict[str, Any]:
       settings=bound,
     )
 
-  select = settings.select
-  evaluate = judges(session, model, select)
+  evaluate = judges(session, model)
   state = training.train(
     session,
     'sft',
@@ -72,8 +71,8 @@ def run(session: Session) -> dict[str, Any]:
     show=('loss', 'pretrain_loss', 'lr'),
     samples_per_step=settings.batch_size,
     evaluate=evaluate,
-    best=BEST[select],
-    best_mode='max' if select == 'reward' else 'min',
+    best=BEST[settings.select],
+    best_mode='max' if settings.select == 'reward' else 'min',
   )
   session.save('sft', state.params, model)
   return {'params': inputs.count(state.params), **evaluate(state)}
@@ -116,14 +115,14 @@ def _filled(
   return main, jax.tree.map(lambda x: np.pad(x, ((0, missing), (0, 0))), text)
 
 
-def judges(session: Session, model: Any, select: str) -> loop.Evaluate:
+def judges(session: Session, model: Any) -> loop.Evaluate:
   """Returns a function of a train state: validation loss, reward if asked."""
   settings = session.config.sft
   rows = inputs.demonstration_rows(session, 'validation')
   loss = jax.jit(
     functools.partial(sft_lib.sft_eval, model=model, chunk=settings.chunk)
   )
-  reward = reward_judge(session) if select == 'reward' else None
+  reward = reward_judge(session) if settings.select == 'reward' else None
 
   def evaluate(state: TrainState) -> dict[str, float]:
     values = training.merged(
