@@ -4,7 +4,8 @@
 
 Makes a log of prompts of about 300 characters (varied words, users, some
 duplicates, personal data and languages), curates it and prepares the tfds
-dataset, and prints one JSON line. Peak memory is of the resident set.
+dataset, and prints one JSON line. Peak memory is of the resident set, CPU
+seconds are of all processes.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ def measure(folder: pathlib.Path) -> dict[str, Any]:
     'workers': pool.workers(WORKERS.value),
     'seconds': {name: round(value, 1) for name, value in passes.items()},
     'seconds_in_all': round(seconds, 1),
+    'cpu_seconds': round(sum(os.times()[:4]), 1),  # with the log, if made
     'records_per_second': round(RECORDS.value / seconds, 1),
     'peak_mb_parent': round(peak_mb(resource.RUSAGE_SELF)),
     'peak_mb_worker': round(peak_mb(resource.RUSAGE_CHILDREN)),
