@@ -1,0 +1,57 @@
+"""The tasks by name, and the rows that they give for a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from instructgpt_jax.data.schema import DataError
+from instructgpt_jax.evals.model import Model
+from instructgpt_jax.evals.sources import MissingData
+from instructgpt_jax.evals.task import Settings, Task, Value
+
+Factory = Callable[[Settings], Task]
+# Each file of evals/tasks has such a table of its own.
+TASKS: Mapping[str, Factory] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A line of the table: a value, or why there is none."""
+
+  task: str
+  shots: int
+  value: Value | None
+  missing: str = ''  # 'no data: <what to give>'
+
+
+def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
+  """Returns each task, or for one without data what to give.
+
+  Raises:
+    DataError: for a name that is no task, and for data that is damaged.
+  """
+  found: dict[str, Task | str] = {}
+  for name in names:
+    if name not in TASKS:
+      raise DataError(
+        f'config.evaluate.tasks: no task {name!r}. Choose of '
+        f'{", ".join(sorted(TASKS))}.'
+      )
+    try:
+      found[name] = TASKS[name](settings)
+    except MissingData as error:
+      found[name] = f'no data: {error}'
+  return found
+
+
+def rows(
+  tasks: Mapping[str, Task | str], settings: Settings, model: Model
+) -> Iterator[Row]:
+  """Yields the rows of `made` tasks, in their order."""
+  for name, task in tasks.items():
+    if isinstance(task, str):
+      yield Row(name, settings.shots, None, task)
+      continue
+    for value in task.run(model):
+      yield Row(name, settings.shots, value)

@@ -1,0 +1,134 @@
+"""Where the data of a task is: files of ours, or a public set by its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from instructgpt_jax.data import lines
+from instructgpt_jax.data.schema import DataError
+from instructgpt_jax.evals.task import Settings
+
+Record = dict[str, Any]
+ENDINGS = ('.jsonl.gz', '.jsonl.zst', '.jsonl')
+
+
+class MissingData(Exception):
+  """A task has no data here. The text says what to give."""
+
+
+def records(
+  key: str, fields: Mapping[str, type | tuple[type, ...]], settings: Settings
+) -> list[Record]:
+  """Returns the records of a data set, at most `settings.limit` of them.
+
+  Args:
+    key: the name of the set and of its file: 'squad_v2'.
+    fields: what every record must have, and of which type; 'list' for lists.
+    settings: which folders and files there are.
+
+  Raises:
+    MissingData: where it is not here.
+    DataError: with file and line, for a record that lacks a field.
+  """
+  path = _path(key, settings)
+  found = []
+  for record, where in _read(path):
+    _check(record, fields, where)
+    found.append(record)
+    if len(found) == settings.limit:
+      break
+  if not found:
+    raise DataError(f'{path}: no records. Refill the file of {key}.')
+  return found
+
+
+def shots(
+  key: str,
+  items: Sequence[Record],
+  fields: Mapping[str, type | tuple[type, ...]],
+  settings: Settings,
+) -> list[list[Record]]:
+  """Returns `settings.shots` examples for each item, drawn by the seed.
+
+  From the file of `shot_files`, else from the other items of the task: never
+  the item itself, nor one of the same id. Item i has its draw from (seed, i).
+
+  Raises:
+    DataError: for fewer examples than shots.
+  """
+  pool = list(items)
+  if settings.shot_files.get(key):
+    path = pathlib.Path(settings.shot_files[key])
+    lines.check_file(path, f'the examples of {key}')
+    pool = []
+    for record, where in _read(path):
+      _check(record, fields, where)
+      pool.append(record)
+  drawn = []
+  for i, item in enumerate(items):
+    own = item.get('id')
+    others = [r for r in pool if r is not item and r.get('id', r) != own]
+    if len(others) < settings.shots:
+      raise DataError(
+        f'{key}: {settings.shots} shots of {len(others)} examples. Lower '
+        'config.evaluate.shots, or give a larger file of examples.'
+      )
+    order = np.random.default_rng((settings.seed, i)).permutation(len(others))
+    drawn.append([others[j] for j in order[: settings.shots]])
+  return drawn
+
+
+def _path(key: str, settings: Settings) -> pathlib.Path:
+  if key in settings.files:
+    given = settings.files[key]
+    if given and os.path.exists(given):
+      return pathlib.Path(given)
+    if given:
+      raise DataError(
+        f'{given}: no such file. Correct config.evaluate.files of {key}.'
+      )
+    raise MissingData(_advice(key))
+  for folder in settings.folders:
+    for ending in ENDINGS:
+      path = pathlib.Path(folder) / f'{key}{ending}'
+      if path.is_file():
+        return path
+  raise MissingData(_advice(key))
+
+
+def _advice(key: str) -> str:
+  return (
+    f'give {key}.jsonl.gz in one of config.evaluate.folders, or a file as '
+    f'config.evaluate.files.{key}'
+  )
+
+
+def _read(path: pathlib.Path) -> Iterator[tuple[Record, str]]:
+  for line, where in lines.located(path):
+    try:
+      record = json.loads(line)
+    except ValueError as error:
+      raise DataError(f'{where}: no JSON ({error}). Correct it.') from error
+    if not isinstance(record, dict):
+      raise DataError(f'{where}: no JSON object. Write one record a line.')
+    yield record, where
+
+
+def _check(
+  record: Record,
+  fields: Mapping[str, type | tuple[type, ...]],
+  where: str,
+) -> None:
+  for name, kind in fields.items():
+    if name not in record:
+      raise DataError(f'{where}: no field {name!r}. Add it.')
+    if not isinstance(record[name], kind):
+      raise DataError(
+        f'{where}: {name} is a {type(record[name]).__name__}. Correct it.'
+      )
