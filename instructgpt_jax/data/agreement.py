@@ -104,7 +104,11 @@ def agreement(
   return {
     'labelers': len({name for item in items.values() for name in item}),
     'items': len(items),
-    'pairwise': _bootstrap(cases, seed, resamples),
+    'pairwise': ratio_interval(
+      ((case.item, case.agreed, case.pairs) for case in cases),
+      seed=seed,
+      resamples=resamples,
+    ),
     'alpha': alpha(items.values()),
     'tie_rate': (float((np.concatenate(said) == 0).mean()) if said else None),
     'per_labeler': _per_labeler(cases),
@@ -177,26 +181,34 @@ def _cases(
     yield _Case(item, (one, other), same[counted].sum(), int(counted.sum()))
 
 
-def _bootstrap(
-  cases: list[_Case], seed: int, resamples: int
+def ratio_interval(
+  cases: Iterable[tuple[str, float, float]],
+  *,
+  seed: int = 0,
+  resamples: int = 2000,
 ) -> dict[str, float | int] | None:
-  """Returns sum(agreed) / sum(pairs) with its percentile interval over items.
+  """Returns sum(parts) / sum(wholes) with its 95% interval over items.
 
-  The pairs of an item are not independent, so whole items are drawn. Items of
+  The cases of an item are not independent, so whole items are drawn. Items of
   equal sums are one kind: drawing kinds by their number is the same, and costs
-  nothing for many items.
+  nothing for many items. None where the wholes sum to nothing.
+
+  Args:
+    cases: item, part and whole, many of an item if need be.
+    seed: of the bootstrap.
+    resamples: of the bootstrap.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
-  for case in cases:
-    sums[case.item] += (case.agreed, case.pairs)
+  for item, part, whole in cases:
+    sums[item] += (part, whole)
   kept = [pair for pair in sums.values() if pair[1]]
   if not kept:
     return None
   kinds, number = np.unique(np.stack(kept), axis=0, return_counts=True)
   rng = np.random.default_rng(seed)
   drawn = rng.multinomial(len(kept), number / len(kept), size=resamples)
-  agreed, pairs = (drawn @ kinds).T
-  low, high = np.quantile(agreed / pairs, (0.025, 0.975))
+  parts, wholes = (drawn @ kinds).T
+  low, high = np.quantile(parts / wholes, (0.025, 0.975))
   total = number @ kinds
   return {
     'mean': float(total[0] / total[1]),
