@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with this package in it: launch/install.sh [test|tpu|gpu|data], or
-# several with commas between.
+# Makes .venv with this package in it: launch/install.sh [test|tpu|gpu|data|eval],
+# or several with commas between.
 # Does nothing when it was done before for the same setup.cfg and extra.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

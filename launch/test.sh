@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the extras test and data into .venv if needed, then lints, type-checks and
+# Installs the extras test, data and eval into .venv if needed, then lints, type-checks and
 # runs the tests, in two processes unless WORKERS says otherwise. Arguments go to
 # pytest: launch/test.sh tests/algos -x
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash launch/install.sh test,data
+bash launch/install.sh test,data,eval
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy

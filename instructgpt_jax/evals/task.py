@@ -35,6 +35,19 @@ def mean_value(name: str, per_item: ArrayLike) -> Value:
   return Value(name, found.mean, found.n, found.low, found.high, items)
 
 
+def share_value(name: str, per_item: ArrayLike) -> Value:
+  """Returns the share of items that are 1, the others 0, by Wilson's interval.
+
+  Raises:
+    ValueError: for no items.
+  """
+  items = np.asarray(per_item, np.float64).ravel()
+  if not items.size:
+    raise ValueError(f'{name}: no items')
+  found = intervals.share(float(items.mean()), items.size)
+  return Value(name, found.mean, found.n, found.low, found.high, items)
+
+
 class Task(Protocol):
   """A task with its data read: what is wrong with that is found before."""
 
