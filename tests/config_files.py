@@ -7,13 +7,14 @@ from unittest import mock
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from configs import public
+from configs import evaluate, public
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(
   path.stem
   for path in (ROOT / 'configs').glob('*.py')
-  if path.stem not in ('__init__', 'common', 'presets', 'convert', 'public')
+  if path.stem
+  not in ('__init__', 'common', 'presets', 'convert', 'public', 'evaluate')
 )
 SIZES = ('1.3b', '6b', '175b')
 ARGUMENTS = ('', 'smoke', 'jsonl', 'pretrained', *SIZES)
@@ -21,7 +22,9 @@ ALL = [
   *[(file, argument) for file in FILES for argument in ARGUMENTS],
   ('sft', 'ppo_init'),
   *[('sft', f'ppo_init,{argument}') for argument in ARGUMENTS[1:]],
-  *[('public', name) for name in public.SETS],  # has arguments of its own
+  # These have arguments of their own.
+  *[('public', name) for name in public.SETS],
+  *[('evaluate', name) for name in evaluate.ARGUMENTS],
 ]
 
 

@@ -15,6 +15,7 @@ from instructgpt_jax.data import builders, records
 from instructgpt_jax.models import kernels
 from instructgpt_jax.stages import (
   adopt,
+  benchmarks,
   bounds,
   curating,
   layouts,
@@ -51,6 +52,7 @@ def check(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
     *vocabulary.problems(config),
     *settings(config, mesh, mesh.devices.flat[0].platform),
   ]
+    *benchmarks.problems(config),
   if not any(bounds.problems(config)):
     problems += batches(config, mesh)
   refuse(config, problems)
@@ -160,7 +162,9 @@ def _read(config: ConfigDict, kind: str, paths: Sequence[str]) -> None:
 
 def _kinds(config: ConfigDict) -> set[str]:
   """Returns the kinds of JSON Lines that the stages read."""
-  kinds = {kind for stage in config.stages for kind in FILES.get(stage, ())}
+  judged = bool(config.evaluate.prompts)
+  reading = (s for s in config.stages if judged or s != 'evaluate')
+  kinds = {kind for stage in reading for kind in FILES.get(stage, ())}
   if 'sft' in config.stages and config.sft.pretrain_rows:
     kinds.add('text')
   if 'ppo' in config.stages and config.ppo.ptx_rows:

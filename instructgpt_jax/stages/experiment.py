@@ -28,6 +28,7 @@ from instructgpt_jax.stages import (
   curate,
   deciding,
   evaluate,
+  earlier,
   inputs,
   layouts,
   ppo,
@@ -127,12 +128,12 @@ def decided(config: ConfigDict) -> ConfigDict:
   reward score where init names a reward model from before, as the paper does
   (3.5), else by validation loss.
   """
-  config = adopt.adopt(config)
+  config = adopt.adopt(earlier.adopt(config))
   if config.sft.select == 'auto':
-    earlier = 'reward' not in config.stages and sources.source_folder(
+    before = 'reward' not in config.stages and sources.source_folder(
       config, pathlib.Path(), 'reward'
     )
-    found = earlier and sources.holds_model(earlier)
+    found = before and sources.holds_model(before)
     config.sft.select = 'reward' if found else 'validation_loss'
   return config
 

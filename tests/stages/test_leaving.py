@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from instructgpt_jax.runtime import interrupts
-from instructgpt_jax.stages import evaluate, responses, training
+from instructgpt_jax.stages import candidates, judging, responses, training
 from tests.config_files import load
 from tests.stages.complaints import mesh
 
@@ -35,12 +35,12 @@ def never(*_):
 
 
 def documents(monkeypatch):
-  monkeypatch.setattr(evaluate.inputs, 'text_rows', lambda *_: [0])
+  monkeypatch.setattr(judging.inputs, 'text_rows', lambda *_: [0])
   monkeypatch.setattr(
-    evaluate.pipeline, 'token_batches_once', lambda *_, **__: iter([None])
+    judging.pipeline, 'token_batches_once', lambda *_, **__: iter([None])
   )
-  monkeypatch.setattr(evaluate.placement, 'put_batch', never)
-  evaluate.document_losses(session(), None)
+  monkeypatch.setattr(judging.placement, 'put_batch', never)
+  judging.document_losses(session(), candidates.Opened(session(), None, None))
 
 
 LOOPS = {

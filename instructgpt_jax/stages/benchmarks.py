@@ -1,0 +1,77 @@
+"""Tasks asked of all models: what each gets, zero-shot and with examples."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from instructgpt_jax.evals import registry
+from instructgpt_jax.evals.task import Settings, Task
+from instructgpt_jax.stages import candidates
+
+ALL = ('all',)
+PAIRS = "give (('KEY', 'FILE'),), a key and a file for each"
+
+
+def names(config: ConfigDict) -> tuple[str, ...]:
+  """Returns the tasks that are asked, in order."""
+  given = tuple(config.evaluate.tasks)
+  return tuple(registry.TASKS) if given == ALL else given
+
+
+def task_settings(config: ConfigDict, shots: int) -> Settings:
+  """Returns what the tasks are made with."""
+  evaluate = config.evaluate
+  return Settings(
+    folders=tuple(evaluate.folders),
+    files=dict(evaluate.files),
+    online=evaluate.online,
+    shots=shots,
+    shot_files=dict(evaluate.shot_files),
+    seed=config.seed,
+    limit=evaluate.limit,
+  )
+
+
+def made(config: ConfigDict) -> dict[int, dict[str, Task | str]]:
+  """Returns {shots: {name: task, or what to give for it}}.
+
+  Raises:
+    DataError: for a name that is no task, and for data that is damaged.
+  """
+  asked = names(config)
+  return {
+    shots: registry.made(asked, task_settings(config, shots))
+    for shots in config.evaluate.shots
+  }
+
+
+def problems(config: ConfigDict) -> Iterator[str]:
+  """Yields what is wrong with the models, the tasks and their data."""
+  evaluate = config.evaluate
+  yield from candidates.problems(config)
+  for key in ('files', 'shot_files'):
+    if not all(_pair(pair) for pair in evaluate[key]):
+      yield f'evaluate.{key} {evaluate[key]}: {PAIRS}'
+      return
+  for folder in evaluate.folders:
+    if not pathlib.Path(folder).is_dir():
+      yield f'evaluate.folders: {folder} is no folder: correct the path'
+  if not all(type(n) is int and n >= 0 for n in evaluate.shots):
+    yield f'evaluate.shots {evaluate.shots} must be whole numbers, 0 or more'
+    return
+  try:
+    made(config)
+  except ValueError as error:
+    yield str(error)
+
+
+def _pair(value: Any) -> bool:
+  return (
+    isinstance(value, tuple)
+    and len(value) == 2
+    and all(isinstance(part, str) for part in value)
+  )

@@ -1,0 +1,124 @@
+"""Which models are evaluated, and how any folder of a model is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+
+from instructgpt_jax.data import tokenizer as tokenizer_lib
+from instructgpt_jax.models import decoder, pretrained
+from instructgpt_jax.models.config import ModelConfig
+from instructgpt_jax.runtime import checkpoint
+from instructgpt_jax.stages import session as session_lib
+from instructgpt_jax.stages import sources
+from instructgpt_jax.stages.session import Session
+from instructgpt_jax.types import Params
+
+# Set by the devices at hand, not by the folder.
+COMPUTED = ('dtype', 'param_dtype', 'scan_layers', 'remat', 'attention')
+
+
+def of_run(
+  config: ConfigDict, run: pathlib.Path
+) -> dict[str, tuple[str, pathlib.Path]]:
+  """Returns {name in the report: (stage, folder of params)} of what there is.
+
+  Of this run and, for stages left out of it, of what config.init names.
+  """
+  ema = config.evaluate.weights == 'ema' and config.ppo.ema_decay > 0
+  wanted = {
+    'base': ('pretrain', 'params'),
+    'sft': ('sft', 'params'),
+    config.name: ('ppo', 'ema' if ema else 'params'),
+  }
+  found = {}
+  for name, (stage, kind) in wanted.items():
+    folder = sources.source_folder(config, run, stage)
+    # What this run trained must be there: loading it says what is missing.
+    if folder and (stage in config.stages or _there(folder, kind)):
+      found[name] = stage, sources.params_folder(folder, kind)
+  return found
+
+
+def _there(folder: pathlib.Path, kind: str) -> bool:
+  place = sources.params_folder(folder, kind)
+  return sources.open_weights(place) or (place / 'metadata.json').exists()
+
+
+def given(config: ConfigDict) -> dict[str, pathlib.Path]:
+  """Returns {name: folder of params} of config.evaluate.models."""
+  models = config.evaluate.models
+  return {name: sources.params_folder(pathlib.Path(f)) for name, f in models}
+
+
+def problems(config: ConfigDict) -> Iterator[str]:
+  """Yields what is wrong with config.evaluate.models."""
+  pairs = config.evaluate.models
+  if not all(
+    isinstance(pair, tuple)
+    and len(pair) == 2
+    and all(isinstance(part, str) and part for part in pair)
+    for pair in pairs
+  ):
+    yield (
+      f'evaluate.models {pairs}: give (("NAME", "FOLDER"),), a name and a '
+      'folder for each'
+    )
+    return
+  names = ['base', 'sft', config.name, *(name for name, _ in pairs)]
+  for name in sorted({name for name in names if names.count(name) > 1}):
+    yield f'evaluate.models names {name!r} twice, or as the run does: rename it'
+  for name, folder in given(config).items():
+    if not sources.holds_model(folder):
+      yield (
+        f'evaluate.models: {folder} ({name}) is neither a model folder '
+        '(config.json and weights) nor trained params: correct the path'
+      )
+    elif sources.has_score(folder):
+      yield f'evaluate.models: {folder} ({name}) is no language model'
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A language model with its own tokenizer, whatever the run's is."""
+
+  session: Session  # the run's, but for the tokenizer
+  model: decoder.LanguageModel
+  params: Params
+
+
+def opened(
+  session: Session, folder: pathlib.Path, *, own: bool = False
+) -> Opened:
+  """Returns the model in a folder: trained params, or of transformers.
+
+  One of the run's `own` has its tokenizer.
+
+  Raises:
+    ValueError: if the folder holds none, or another's tokenizer.
+  """
+  settings = session.config.model
+  ours = {key: settings[key] for key in COMPUTED}
+  if sources.open_weights(folder):
+    cfg, _ = pretrained.load_config(folder, **ours)
+    eos = session.config.tokenizer.eos or None
+    words = session.tokenizer
+    if sources.has_tokenizer(folder) and not own:
+      words = tokenizer_lib.from_folder(
+        folder, eos_token=eos, ids=cfg.vocab_size
+      )
+  else:
+    saved = checkpoint.load_metadata(folder)['model']
+    cfg = dataclasses.replace(ModelConfig(**saved), **ours)
+    words = session.tokenizer
+    if not own:
+      words = tokenizer_lib.from_folder(
+        sources.tokenizer_of(folder), ids=cfg.vocab_size
+      )
+  known = min(cfg.vocab_size, words.vocab_size)
+  model = decoder.LanguageModel(dataclasses.replace(cfg, known_ids=known))
+  there = dataclasses.replace(session, tokenizer=words)
+  return Opened(there, model, session_lib.load_params(there, folder, model))
