@@ -64,9 +64,12 @@ class Unembed:
   that the tokenizer has no word for: nobody gives them any probability.
   """
 
-  matrix: Float[Array, 'D V']
+  matrix: Float[Array, 'D V'] | Float[Array, 'V D']
   softcap: float = flax.struct.field(pytree_node=False, default=0.0)
   known: int | None = flax.struct.field(pytree_node=False, default=None)
+  # Whether it is [V D], as a tied table is kept: a loop that is given its
+  # transpose carries a copy.
+  table: bool = flax.struct.field(pytree_node=False, default=False)
 
 
 @flax.struct.dataclass
@@ -151,13 +154,14 @@ class PpoBatch:
 class KVCache:
   """Keys and values of all layers; `length` slots of S are filled.
 
-  The layer axis leads, so that scanned layers carry one array and update it
-  in place; heads come before time because the decode products then read
-  memory in order (2.4 times faster on CPU than time first).
+  Scanned layers carry one array, the layer axis in front, and update it in
+  place; others have an array each, for a slice of one would be a copy. Heads
+  come before time because the decode products then read memory in order (2.4
+  times faster on CPU than time first).
   """
 
-  k: Float[Array, 'layers B G S H']
-  v: Float[Array, 'layers B G S H']
+  k: Float[Array, 'layers B G S H'] | tuple[Float[Array, 'B G S H'], ...]
+  v: Float[Array, 'layers B G S H'] | tuple[Float[Array, 'B G S H'], ...]
   mask: Bool[Array, 'B S']
   length: Int[Array, ''] | int  # an int where tracing knows it: 0
 

@@ -53,7 +53,7 @@ def logits(
   belong to no token get a gradient of exactly 0.
   """
   y = jnp.einsum(
-    '...d,dv->...v',
+    '...d,vd->...v' if unembed.table else '...d,dv->...v',
     hidden,
     unembed.matrix.astype(hidden.dtype),
     preferred_element_type=jnp.float32,
@@ -84,6 +84,25 @@ def token_logp(
 
   return _over_time(
     logp, hidden, unembed, targets, temperature=temperature, chunk=chunk
+  )
+
+
+def token_logp_best(
+  hidden: Float[Array, 'B T D'],
+  unembed: Unembed,
+  targets: Int[Array, 'B T'],
+  *,
+  chunk: int | None = None,
+) -> tuple[Float[Array, 'B T'], Bool[Array, 'B T']]:
+  """Returns `token_logp` and whether no token is likelier than the target."""
+
+  def both(scaled: Array, target: Array) -> tuple[Array, Array]:
+    picked = _pick(scaled, target)
+    logp = picked - jax.nn.logsumexp(scaled, axis=-1)
+    return logp, picked >= scaled.max(axis=-1)
+
+  return _over_time(
+    both, hidden, unembed, targets, temperature=1.0, chunk=chunk
   )
 
 

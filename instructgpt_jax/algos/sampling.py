@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, Int, Key, ScalarLike
 
 from instructgpt_jax.algos.likelihood import scale_logits
 
+BLOCK = 128  # tokens
+
 
 def warp_logits(
   logits: Float[Array, 'B V'],
@@ -47,20 +49,39 @@ def sample(
 
   Inverse CDF: the first token whose cumulative probability exceeds a uniform
   draw. One draw per row, from that row's key, so that a row's noise does not
-  depend on the batch; four times faster on CPU than one Gumbel per token. A
+  depend on the batch. The sum runs over blocks first and then within one: of
+  a vocabulary of 50,257 only two short rows are summed up step by step. A
   token of probability 0 is never returned.
   """
-  logp = jax.nn.log_softmax(logits.astype(jnp.float32))
-  p = jnp.exp(logp)
-  cdf = jnp.cumsum(p, axis=-1)
+  logits = logits.astype(jnp.float32)
+  largest = logits.max(axis=-1, keepdims=True)
+  # All -inf is no distribution: 0 / 0 shall not come of it.
+  p = jnp.exp(logits - jnp.where(jnp.isfinite(largest), largest, 0.0))
   u = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(keys)
-  # A parallel cumsum may step up by rounding at a token of probability 0.
-  reached = (cdf > u[:, None] * cdf[:, -1:]) & (p > 0)
-  # Rounding may also leave no token reached: then the most likely one.
-  first = jnp.argmax(reached, axis=-1)
-  tokens = jnp.where(reached.any(axis=-1), first, jnp.argmax(p, axis=-1))
-  tokens = tokens.astype(jnp.int32)
-  return tokens, _at(logp, tokens)
+  blocks = jnp.pad(p, ((0, 0), (0, -p.shape[-1] % BLOCK)))
+  blocks = blocks.reshape(len(p), -1, BLOCK)
+  sums = blocks.sum(axis=-1)
+  whole = sums.sum(axis=-1)
+  block, before = _reached(sums, u * whole)
+  inside = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+  within, _ = _reached(inside, u * whole - before)
+  tokens = (block * BLOCK + within).astype(jnp.int32)
+  return tokens, _at(logits, tokens) - largest[:, 0] - jnp.log(whole)
+
+
+def _reached(weights: Array, target: Array) -> tuple[Array, Array]:
+  """Returns the first entry whose running sum exceeds the target [B].
+
+  With the sum before it. Only an entry above 0 is returned: where rounding
+  leaves none, the largest.
+  """
+  running = jnp.cumsum(weights, axis=-1)
+  # A parallel sum may step up by rounding at a weight of 0.
+  over = (running > target[:, None]) & (weights > 0)
+  found = jnp.where(
+    over.any(axis=-1), jnp.argmax(over, axis=-1), jnp.argmax(weights, axis=-1)
+  )
+  return found, _at(running - weights, found)
 
 
 def greedy(

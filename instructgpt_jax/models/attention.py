@@ -43,7 +43,7 @@ class Attention(nn.Module):
   def __call__(self, x, place, kv, layer):
     """Returns [B T D] and the kept keys and values (None if none are kept).
 
-    x [B T D]; kv is a pair of [layers B G S H] or None. `layer` counts from 0
+    x [B T D]; kv is the pair k and v of a cache, or None. `layer` counts from 0
     and is traced where layers are scanned.
     """
     cfg = self.cfg
@@ -62,10 +62,9 @@ class Attention(nn.Module):
       given = kernels.Operands(q, k, v, place.segments)
       y = kernels.mix(cfg, kernel, given, layer)
     if kv is not None:
-      names = (None, 'act_rows', 'act_heads', None, None)
       kept_k, k = kv_cache.write(kv[0], k, layer, place.start)
       kept_v, v = kv_cache.write(kv[1], v, layer, place.start)
-      kv = (constrain(kept_k, *names), constrain(kept_v, *names))
+      kv = (kept_k, kept_v)
     if place.attend is not None:
       y = _mix(cfg, q, k, v, _banded(place.attend, place.start, window))
       y = checkpoint_name(y, 'attention')

@@ -1,7 +1,8 @@
 """Keys and values of past tokens, for decoding one token at a time.
 
-A cache is an array per role with all layers stacked in front. It is carried
-through the layers, never scanned over, so that XLA updates it in place.
+A cache is an array per role and layer; where layers are scanned, one per role
+with all layers stacked in front. It is carried through the layers, never
+scanned over, so that XLA updates it in place.
 Slots fill from the left: `length` is how many are used, and `mask` says which
 of them hold a real token, so a left-padded prompt needs nothing special.
 """
@@ -9,11 +10,13 @@ of them hold a real token, so a left-padded prompt needs nothing special.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from instructgpt_jax.models.axes import constrain
 from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.types import KVCache
 
@@ -28,11 +31,17 @@ def init_cache(cfg: ModelConfig, batch: int, length: int) -> KVCache:
       f'a cache of {length} slots exceeds max_length = {cfg.max_length}: '
       'shorten prompt + response or raise max_length of the model'
     )
-  shape = (cfg.layers, batch, cfg.kv_heads, length, cfg.head_size)
+  shape = (batch, cfg.kv_heads, length, cfg.head_size)
+
+  def empty() -> Any:
+    if cfg.scan_layers:
+      return jnp.zeros((cfg.layers, *shape), cfg.dtype)
+    return tuple(jnp.zeros(shape, cfg.dtype) for _ in range(cfg.layers))
+
   return KVCache(
     # Two arrays, not one used twice: a donated buffer may appear only once.
-    k=jnp.zeros(shape, cfg.dtype),
-    v=jnp.zeros(shape, cfg.dtype),
+    k=empty(),
+    v=empty(),
     mask=jnp.zeros((batch, length), bool),
     length=0,  # no array: who traces a prefill sees that it is empty
   )
@@ -68,13 +77,20 @@ def advance(cache: KVCache, real: jax.Array) -> tuple[KVCache, jax.Array]:
 
 
 def write(
-  kept: jax.Array,
+  kept: Any,
   new: jax.Array,
-  layer: jax.typing.ArrayLike,
+  layer: Any,
   start: jax.typing.ArrayLike,
-) -> tuple[jax.Array, jax.Array]:
-  """Returns [layers B G S H] with `new` [B G T H] put in, and that layer."""
+) -> tuple[Any, jax.Array]:
+  """Returns k or v of a cache with `new` [B G T H] put in, and that layer."""
+  names = 'act_rows', 'act_heads', None, None
+  if isinstance(kept, tuple):
+    new = new.astype(kept[layer].dtype)
+    own = lax.dynamic_update_slice(kept[layer], new, (0, 0, start, 0))
+    own = constrain(own, *names)
+    return (*kept[:layer], own, *kept[layer + 1 :]), own
   kept = lax.dynamic_update_slice(
     kept, new.astype(kept.dtype)[None], (layer, 0, 0, start, 0)
   )
+  kept = constrain(kept, None, *names)
   return kept, lax.dynamic_index_in_dim(kept, layer, 0, keepdims=False)

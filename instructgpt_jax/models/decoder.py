@@ -38,6 +38,7 @@ class Trunk(nn.Module):
     segments: jax.Array | None = None,
     cache: KVCache | None = None,
     deterministic: bool = True,
+    attend: jax.Array | None = None,
   ) -> tuple[jax.Array, KVCache | None]:
     """Returns (hidden [B T E], cache); see LanguageModel."""
     cfg = self.cfg
@@ -52,8 +53,10 @@ class Trunk(nn.Module):
     kernel = kernels.choose(
       cfg, kernels.platform(), tokens.shape[1], cached=not alone
     )
-    kv = attend = None
-    if cache is None and kernel == 'xla':
+    kv = None
+    if attend is not None:
+      kernel = 'xla'
+    elif cache is None and kernel == 'xla':
       attend = segment_mask(segments)
     if cache is not None:
       kv, start = (cache.k, cache.v), cache.length
@@ -179,6 +182,7 @@ class LanguageModel(nn.Module):
     segments: jax.Array | None = None,
     cache: KVCache | None = None,
     deterministic: bool = True,
+    attend: jax.Array | None = None,
   ) -> tuple[jax.Array, KVCache | None]:
     """Returns (hidden [B T E] for the unembedding, the cache with T more).
 
@@ -187,13 +191,15 @@ class LanguageModel(nn.Module):
     tokens [B T]; segments [B T] with 0 for pad (default: no pads); positions
     [B T] (default: counted from the start of each segment, or on from what
     the cache holds). A token sees earlier tokens of its own segment, and with
-    a cache every real token kept there. Dropout is on when `deterministic` is
-    False, with rngs={'dropout': key}. Raises ValueError for T > max_length.
+    a cache every real token kept there; without one, `attend` [B 1 T T] may say
+    who sees whom, where no layer has a window. Dropout is on when
+    `deterministic` is False, with rngs={'dropout': key}. Raises ValueError for
+    T > max_length.
     """
     if not self.cfg.tied:
       Unembedding(self.cfg, name='unembed')()
     return Trunk(self.cfg, name='trunk')(
-      tokens, positions, segments, cache, deterministic
+      tokens, positions, segments, cache, deterministic, attend
     )
 
 
@@ -216,7 +222,7 @@ def unbox(tree):
 def unembedding(params: Params, cfg: ModelConfig) -> Unembed:
   """Returns what leads from hidden states to logits, in cfg.dtype."""
   if cfg.tied:
-    matrix = params['trunk']['token_embedding'].T
+    matrix = params['trunk']['token_embedding']
   else:
     matrix = params['unembed']['kernel']
   known = cfg.known_ids or cfg.vocab_size
@@ -224,6 +230,7 @@ def unembedding(params: Params, cfg: ModelConfig) -> Unembed:
     matrix.astype(cfg.dtype),
     softcap=cfg.logits_softcap,
     known=known if known < cfg.vocab_rows else None,
+    table=cfg.tied,
   )
 
 

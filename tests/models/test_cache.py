@@ -114,7 +114,7 @@ def test_prefill_in_two_parts_is_prefill_in_one():
 def test_bfloat16_cache_is_close():
   cfg = _config(dtype='bfloat16')
   cached, cache = _decode(cfg, TOKENS, np.ones_like(TOKENS))
-  assert cache.k.dtype == jnp.bfloat16
+  assert {x.dtype.name for x in (*cache.k, *cache.v)} == {'bfloat16'}
   full, _ = _run(TOKENS, np.ones_like(TOKENS), cfg=cfg)
   error = jnp.abs(cached.astype(jnp.float32) - full.astype(jnp.float32))
   assert error.mean() < 0.01
@@ -123,12 +123,15 @@ def test_bfloat16_cache_is_close():
 @pytest.mark.parametrize('family', ['gpt2', 'gemma3'])
 @pytest.mark.parametrize('scan', [False, True])
 def test_a_decode_step_updates_a_donated_cache_in_place(scan, family):
-  """No second copy of all layers: temporaries stay below one role's array."""
-  settings = families.SETTINGS.get(family, {})
+  """No second copy: temporaries stay below one role's array, or, of layers
+  that are not scanned, below that of one layer, which is not even sliced.
+  (With one kv head XLA for CPUs drops that axis, and copies to do so.)
+  """
+  settings = families.SETTINGS.get(family, {}) | {'kv_heads': 2}
   cfg = ModelConfig(
     vocab_size=29,
     layers=8,
-    width=16,
+    width=64,
     heads=4,
     max_length=512,
     scan_layers=scan,
@@ -150,8 +153,10 @@ def test_a_decode_step_updates_a_donated_cache_in_place(scan, family):
   token = jnp.zeros((4, 1), jnp.int32)
   compiled = jax.jit(steps, donate_argnums=2).lower(params, token, cache)
   memory = compiled.compile().memory_analysis()
-  assert memory.temp_size_in_bytes < cache.k.nbytes
-  assert memory.alias_size_in_bytes >= 2 * cache.k.nbytes
+  role = sum(x.nbytes for x in jax.tree.leaves(cache.k))
+  allowed = role if scan else role / cfg.layers
+  assert memory.temp_size_in_bytes < allowed
+  assert memory.alias_size_in_bytes >= 2 * role
 
 
 def test_sizes_that_do_not_fit_are_refused():

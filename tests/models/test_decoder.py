@@ -226,12 +226,19 @@ def test_every_parameter_gets_a_gradient_from_fresh_weights(tied, scan):
 def test_tied_and_untied_unembedding():
   assert 'unembed' not in _params(dataclasses.replace(CFG, tied=True))
   tied = dataclasses.replace(CFG, tied=True, dtype='bfloat16')
-  got = decoder.unembedding(_params(tied), tied).matrix
+  got = decoder.unembedding(_params(tied), tied)
   table = _params(tied)['trunk']['token_embedding']
-  assert got.dtype == jnp.bfloat16
-  np.testing.assert_array_equal(got, table.T.astype(jnp.bfloat16))
-  np.testing.assert_array_equal(
-    decoder.unembedding(_params(), CFG).matrix, _params()['unembed']['kernel']
+  assert got.matrix.dtype == jnp.bfloat16 and got.table
+  np.testing.assert_array_equal(got.matrix, table.astype(jnp.bfloat16))
+  own = decoder.unembedding(_params(), CFG)
+  kernel = _params()['unembed']['kernel']
+  np.testing.assert_array_equal(own.matrix, kernel)
+  hidden = jnp.asarray(np.random.default_rng(0).normal(size=(2, CFG.width)))
+  np.testing.assert_allclose(
+    decoder.logits(hidden, own),
+    decoder.logits(hidden, Unembed(kernel.T, table=True)),
+    rtol=1e-5,
+    atol=1e-6,
   )
 
 

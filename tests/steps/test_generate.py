@@ -144,7 +144,8 @@ def test_greedy_is_the_argmax_of_full_forwards():
       positions=jnp.maximum(jnp.cumsum(mask, 1) - 1, 0),
       segments=mask.astype(jnp.int32),
     )
-    return (hidden @ decoder.unembedding(params, CFG).matrix).argmax(-1)
+    unembed = decoder.unembedding(params, CFG)
+    return decoder.logits(hidden, unembed).argmax(-1)
 
   best = following(made.tokens, made.mask)
   np.testing.assert_array_equal(made.tokens[:, P:], best[:, P - 1 : -1])
