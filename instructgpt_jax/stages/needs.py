@@ -30,7 +30,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
     before
     for stage in config.stages
     for before in NEEDS.get(stage, ())
-    if stage not in STARTS or not config.init[STARTS[stage]]
+    if stage != 'reward' or not config.init.reward_base
     if stage != 'evaluate' or config.evaluate.prompts
   }
   if 'sft' in config.stages and config.sft.select == 'reward':
