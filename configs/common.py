@@ -234,6 +234,42 @@ def curation() -> ConfigDict:
   )
 
 
+def label() -> ConfigDict:
+  """Returns how people are asked (docs/labeling.md); all of it is ours but
+  where a section stands."""
+  return ConfigDict(
+    dict(
+      host='127.0.0.1',  # a proxy with TLS stands before it
+      port=8000,  # 0: any that is free
+      https=False,  # cookies for TLS alone, behind a proxy that speaks it
+      url='',  # postgresql://USER@HOST/NAME; '': SQLite in DIR/labeling
+      # JSON Lines (.gz, .zst too) that `:import` and the first start read.
+      files=(),
+      # What is asked of what is imported; 'comparison' is of two models.
+      kinds=('rating', 'ranking'),
+      completions=(2, 9),  # fewest and most per prompt (A.3)
+      archive='',  # file of `:backup` and `:restore`; folder of `:export`
+      guidelines='',  # a text file in place of ours
+      screening_tasks=10,  # 0: nobody is screened
+      screening_agreement=0.75,  # B.1
+      lease_minutes=60.0,
+      overlap_share=0.2,  # of prompts that several labelers get
+      overlap_copies=3,  # how many
+      gold_share=0.05,  # of tasks whose answer is known
+      heldout_share=0.2,  # of invited labelers; no training data, no screening
+      labeler_budget=0,  # most answers of one labeler, 0: no limit
+      total_budget=0,  # most answers of all
+      text_limit=20_000,  # most characters of a demonstration
+      session_hours=12.0,
+      invitation_days=14.0,
+      login_attempts=10,  # failures within login_minutes
+      login_minutes=15.0,
+      request_kb=256,  # largest request
+      import_mb=64,  # largest upload
+    )
+  )
+
+
 def base() -> ConfigDict:
   """Returns PPO-ptx in the embedded world, sized for two CPU cores."""
   config = ConfigDict()

@@ -59,6 +59,9 @@ def _run() -> None:
   if FIT.value:
     _fit(FIT.value)
     return
+  if CONFIG.value.name == 'label':
+    _label()
+    return
   # Seconds of imports: here Ctrl-C finds somebody who listens.
   from instructgpt_jax.runtime import distributed  # noqa: PLC0415
   from instructgpt_jax.runtime.progress import printable, tell  # noqa: PLC0415
@@ -82,6 +85,23 @@ def _run() -> None:
     # What a user can put right is said in one message, without a traceback.
     if DEBUG.value:
       raise
+    sys.exit(printable(f'error: {error}'))
+
+
+def _label() -> None:
+  """Runs the one program that never needs jax, without importing it."""
+  config = CONFIG.value
+  try:
+    from instructgpt_jax.labeling import command  # noqa: PLC0415
+
+    command.run(config, WORKDIR.value or default_workdir(config))
+  except ImportError as error:
+    sys.exit(f"error: {error}: pip install -e '.[labeling]' brings it")
+  except (ValueError, OSError) as error:
+    if DEBUG.value:
+      raise
+    from instructgpt_jax.runtime.progress import printable  # noqa: PLC0415
+
     sys.exit(printable(f'error: {error}'))
 
 

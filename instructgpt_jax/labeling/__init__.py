@@ -1,0 +1,1 @@
+"""A web application in which people write, rate and rank; never needs jax."""

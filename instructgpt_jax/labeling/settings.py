@@ -1,0 +1,165 @@
+"""What config.label says, checked once; secrets come from the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from instructgpt_jax import files
+
+SECRET = 'INSTRUCTGPT_LABEL_SECRET'
+MIN_SECRET = 32  # characters
+KINDS = ('demonstration', 'rating', 'ranking', 'comparison')
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Every key of config.label, as configs/common.py explains them."""
+
+  folder: pathlib.Path  # DIR/labeling
+  seed: int
+  host: str
+  port: int
+  https: bool
+  url: str
+  files: tuple[str, ...]
+  kinds: tuple[str, ...]
+  completions: tuple[int, int]
+  archive: str
+  guidelines: str
+  screening_tasks: int
+  screening_agreement: float
+  lease_minutes: float
+  overlap_share: float
+  overlap_copies: int
+  gold_share: float
+  heldout_share: float
+  labeler_budget: int
+  total_budget: int
+  text_limit: int
+  session_hours: float
+  invitation_days: float
+  login_attempts: int
+  login_minutes: float
+  request_kb: int
+  import_mb: int
+
+  @property
+  def database_url(self) -> str:
+    """`url`, or that of a SQLite file in the folder."""
+    if self.url:
+      return self.url
+    path = str((self.folder / 'label.db').absolute())
+    return sa.URL.create('sqlite', database=path).render_as_string()
+
+
+def make(
+  config: Mapping[str, Any], folder: str | os.PathLike[str], seed: int = 0
+) -> Settings:
+  """Returns the settings of config.label for the run folder DIR.
+
+  Raises:
+    ValueError: naming the keys that are wrong, and what they may be.
+  """
+  values = dict(config)
+  for name in ('files', 'kinds', 'completions'):
+    values[name] = tuple(values[name])
+  settings = Settings(
+    folder=pathlib.Path(folder) / 'labeling', seed=seed, **values
+  )
+  wrong = [f'  {line}' for line in _complaints(settings)]
+  if wrong:
+    raise ValueError('\n'.join(['config.label cannot be used:', *wrong]))
+  return settings
+
+
+def _complaints(s: Settings) -> list[str]:
+  shares = ('overlap_share', 'gold_share', 'heldout_share')
+  above = (
+    *('lease_minutes', 'session_hours', 'invitation_days', 'login_minutes'),
+    *('login_attempts', 'request_kb', 'import_mb', 'text_limit'),
+    'overlap_copies',
+  )
+  least = ('screening_tasks', 'labeler_budget', 'total_budget')
+  found = [
+    f'{name} is {getattr(s, name)}: give a share from 0 to 1.'
+    for name in (*shares, 'screening_agreement')
+    if not 0 <= getattr(s, name) <= 1
+  ]
+  found += [
+    f'{name} is {getattr(s, name)}: give a number above 0.'
+    for name in above
+    if not getattr(s, name) > 0
+  ]
+  found += [
+    f'{name} is {getattr(s, name)}: give 0 or more.'
+    for name in least
+    if getattr(s, name) < 0
+  ]
+  unknown = [kind for kind in s.kinds if kind not in KINDS]
+  if unknown or not s.kinds:
+    found.append(f'kinds is {s.kinds}: choose of {KINDS}.')
+  if (
+    len(s.completions) != 2
+    or not 2 <= min(s.completions) <= (max(s.completions)) <= 9
+    or s.completions[0] > s.completions[1]
+  ):
+    found.append(f'completions is {s.completions}: give fewest and most, 2..9.')
+  if not 0 <= s.port <= 65535:
+    found.append(f'port is {s.port}: give 0 (any free one) to 65535.')
+  if s.guidelines and not pathlib.Path(s.guidelines).is_file():
+    found.append(f'guidelines: no file {s.guidelines}. Give a text file.')
+  found += _url_complaints(s.url)
+  return found
+
+
+def _url_complaints(url: str) -> list[str]:
+  if not url:
+    return []
+  try:
+    parsed = sa.make_url(url)
+  except sa.exc.ArgumentError:
+    return ['url cannot be read: give postgresql://USER@HOST/NAME.']
+  if parsed.get_backend_name() not in ('sqlite', 'postgresql'):
+    return ['url is of another database: give postgresql://USER@HOST/NAME.']
+  if parsed.password is not None:
+    return ['url holds a password: give it in PGPASSWORD, or in ~/.pgpass.']
+  return []
+
+
+def secret(folder: pathlib.Path) -> str:
+  """Returns what cookies are signed with, the same at every start.
+
+  That of the environment, else one of our own, which only its owner can read.
+
+  Raises:
+    ValueError: if that of the environment is too short to be one.
+  """
+  given = os.environ.get(SECRET, '')
+  if given:
+    if len(given) < MIN_SECRET:
+      raise ValueError(
+        f'{SECRET} has {len(given)} characters: give {MIN_SECRET} or more, '
+        'such as those of `openssl rand -hex 32`.'
+      )
+    return given
+  path = folder / 'secret'
+  if not path.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.naming(path):
+      handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+      with os.fdopen(handle, 'w') as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+      files.sync_folder(folder)
+  kept = path.read_text().strip()
+  if len(kept) < MIN_SECRET:
+    raise ValueError(f'{path}: no secret. Remove the file and start again.')
+  return kept

@@ -1,0 +1,1 @@
+"""What the application keeps: tables, transactions, migrations, backups."""

@@ -1,0 +1,99 @@
+"""What holds for every request: headers of the answer, and its size."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = '; '.join(
+  (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "font-src 'self'",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  )
+)
+HEADERS = {
+  'content-security-policy': POLICY,
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'permissions-policy': 'camera=(), geolocation=(), microphone=()',
+}
+
+
+class Headers:
+  """Adds the headers of safety; pages are not kept by anybody."""
+
+  def __init__(self, app: ASGIApp, https: bool):
+    self._app, self._headers = app, dict(HEADERS)
+    if https:
+      self._headers['strict-transport-security'] = 'max-age=31536000'
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope['type'] != 'http':
+      await self._app(scope, receive, send)
+      return
+    static = scope['path'].startswith('/static/')
+
+    async def sent(message: Message) -> None:
+      if message['type'] == 'http.response.start':
+        headers = MutableHeaders(scope=message)
+        for name, value in self._headers.items():
+          headers[name] = value
+        headers.setdefault(
+          'cache-control', 'no-cache' if static else 'no-store'
+        )
+      await send(message)
+
+    await self._app(scope, receive, sent)
+
+
+class TooLarge(Exception):
+  """A body went over the limit while it was read."""
+
+
+class BodyLimit:
+  """Answers 413 to a body of more bytes, whatever its length claims to be."""
+
+  def __init__(self, app: ASGIApp, limit: int, larger: dict[str, int]):
+    self._app, self._limit, self._larger = app, limit, larger
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope['type'] != 'http':
+      await self._app(scope, receive, send)
+      return
+    limit = self._larger.get(scope['path'], self._limit)
+    refusal = PlainTextResponse(f'More than {limit // 1024} KB.', 413)
+    length = dict(scope['headers']).get(b'content-length', b'0')
+    if not length.isdigit() or int(length) > limit:
+      await refusal(scope, receive, send)
+      return
+    seen, started = 0, False
+
+    async def received() -> Message:
+      nonlocal seen
+      message = await receive()
+      seen += len(message.get('body', b''))
+      if seen > limit:
+        raise TooLarge
+      return message
+
+    async def sent(message: Message) -> None:
+      nonlocal started
+      started = True
+      await send(message)
+
+    try:
+      await self._app(scope, received, sent)
+    except TooLarge:
+      if not started:
+        await refusal(scope, receive, send)

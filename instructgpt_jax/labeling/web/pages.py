@@ -1,0 +1,54 @@
+"""HTML from templates; every value is escaped."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+FOLDER = pathlib.Path(__file__).parent
+STATIC = FOLDER / 'static'
+
+MENU = {
+  'admin': (
+    ('/admin', 'Progress'),
+    ('/admin/prompts', 'Prompts'),
+    ('/admin/labelers', 'Labelers'),
+    ('/admin/agreement', 'Agreement'),
+    ('/admin/results', 'Results'),
+    ('/admin/export', 'Export'),
+    ('/admin/audit', 'Audit'),
+    ('/guidelines', 'Guidelines'),
+  ),
+  'labeler': (('/work', 'Work'), ('/guidelines', 'Guidelines')),
+}
+
+_ENVIRONMENT = jinja2.Environment(
+  loader=jinja2.FileSystemLoader(FOLDER / 'templates'),
+  autoescape=True,
+  undefined=jinja2.StrictUndefined,
+  trim_blocks=True,
+  lstrip_blocks=True,
+)
+
+
+def page(
+  request: Request, template: str, status: int = 200, **values: Any
+) -> HTMLResponse:
+  """Returns a page; `caller`, `menu`, `path` and `guidelines` are in all."""
+  values.setdefault('caller', request.state.caller)
+  values['menu'] = MENU.get(values['caller'].role, ())
+  values['path'] = request.url.path
+  values['guidelines'] = _guidelines(request.app.state.settings.guidelines)
+  text = _ENVIRONMENT.get_template(template).render(**values)
+  return HTMLResponse(text, status)
+
+
+@functools.cache
+def _guidelines(path: str) -> str:
+  """Returns what the admin has written, '' for ours."""
+  return pathlib.Path(path).read_text() if path else ''
