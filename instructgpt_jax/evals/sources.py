@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from instructgpt_jax.data import lines
+from instructgpt_jax.data import lines, schema
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals.task import Settings
 
 Record = dict[str, Any]
+Fields = Mapping[str, type | tuple[type, ...]]
+Check = Callable[[Record, str], None]  # of a record and its place
 ENDINGS = ('.jsonl.gz', '.jsonl.zst', '.jsonl')
 
 
@@ -23,23 +24,24 @@ class MissingData(Exception):
 
 
 def records(
-  key: str, fields: Mapping[str, type | tuple[type, ...]], settings: Settings
+  key: str, fields: Fields, settings: Settings, check: Check | None = None
 ) -> list[Record]:
   """Returns the records of a data set, at most `settings.limit` of them.
 
   Args:
     key: the name of the set and of its file: 'squad_v2'.
-    fields: what every record must have, and of which type; 'list' for lists.
+    fields: what every record must have, and of which type; `list` is one of
+      texts that is not empty.
     settings: which folders and files there are.
+    check: raises DataError for what is wrong beyond that.
 
   Raises:
     MissingData: where it is not here.
-    DataError: with file and line, for a record that lacks a field.
+    DataError: with file and line, for a record that is not so.
   """
   path = _path(key, settings)
   found = []
-  for record, where in _read(path):
-    _check(record, fields, where)
+  for record in _checked(path, fields, check):
     found.append(record)
     if len(found) == settings.limit:
       break
@@ -51,8 +53,9 @@ def records(
 def shots(
   key: str,
   items: Sequence[Record],
-  fields: Mapping[str, type | tuple[type, ...]],
+  fields: Fields,
   settings: Settings,
+  check: Check | None = None,
 ) -> list[list[Record]]:
   """Returns `settings.shots` examples for each item, drawn by the seed.
 
@@ -62,14 +65,13 @@ def shots(
   Raises:
     DataError: for fewer examples than shots.
   """
+  if not settings.shots:
+    return [[] for _ in items]
   pool = list(items)
   if settings.shot_files.get(key):
     path = pathlib.Path(settings.shot_files[key])
     lines.check_file(path, f'the examples of {key}')
-    pool = []
-    for record, where in _read(path):
-      _check(record, fields, where)
-      pool.append(record)
+    pool = list(_checked(path, fields, check))
   drawn = []
   for i, item in enumerate(items):
     own = item.get('id')
@@ -111,24 +113,33 @@ def _advice(key: str) -> str:
 
 def _read(path: pathlib.Path) -> Iterator[tuple[Record, str]]:
   for line, where in lines.located(path):
-    try:
-      record = json.loads(line)
-    except ValueError as error:
-      raise DataError(f'{where}: no JSON ({error}). Correct it.') from error
-    if not isinstance(record, dict):
-      raise DataError(f'{where}: no JSON object. Write one record a line.')
+    record = schema.parse(line, where)
+    schema.check_object(record, where)
     yield record, where
 
 
+def _checked(
+  path: pathlib.Path, fields: Fields, check: Check | None
+) -> Iterator[Record]:
+  for record, where in _read(path):
+    for name, kind in fields.items():
+      _check(record, name, kind, where)
+    if check is not None:
+      check(record, where)
+    yield record
+
+
 def _check(
-  record: Record,
-  fields: Mapping[str, type | tuple[type, ...]],
-  where: str,
+  record: Record, name: str, kind: type | tuple[type, ...], where: str
 ) -> None:
-  for name, kind in fields.items():
-    if name not in record:
-      raise DataError(f'{where}: no field {name!r}. Add it.')
-    if not isinstance(record[name], kind):
-      raise DataError(
-        f'{where}: {name} is a {type(record[name]).__name__}. Correct it.'
-      )
+  if name not in record:
+    raise DataError(f'{where}: no field {name!r}. Add it.')
+  value = record[name]
+  if not isinstance(value, kind):
+    raise DataError(f'{where}: {name} is a {type(value).__name__}. Correct it.')
+  if kind is not list:
+    return
+  if not value or not all(isinstance(part, str) for part in value):
+    raise DataError(
+      f'{where}: {name} must be a list of texts, not empty. Correct it.'
+    )
