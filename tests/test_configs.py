@@ -278,7 +278,7 @@ def test_a_preset_lacks_nothing_but_what_is_the_users(file, argument):
     assert all(
       'give --config.' in line or 'needs --config.' in line for line in lines
     ), str(error)
-    assert len(lines) >= (1 if file == 'curate' else 2)
+    assert len(lines) >= (1 if file in ('curate', 'evaluate') else 2)
   else:
     # What is curated may be fetched; all other runs need files.
     assert file == 'public' or argument in (

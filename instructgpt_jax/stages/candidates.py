@@ -55,8 +55,15 @@ def given(config: ConfigDict) -> dict[str, pathlib.Path]:
 
 
 def problems(config: ConfigDict) -> Iterator[str]:
-  """Yields what is wrong with config.evaluate.models."""
+  """Yields what is wrong with the models that are evaluated."""
   pairs = config.evaluate.models
+  judged = config.evaluate.prompts  # without a model that is said elsewhere
+  if config.stages == ('evaluate',) and not (judged or pairs):
+    if not any(config.init.values()):
+      yield (
+        'no model to evaluate: give --config.init.run=RUN, or '
+        "--config.evaluate.models=\"(('NAME', 'FOLDER'),)\""
+      )
   if not all(
     isinstance(pair, tuple)
     and len(pair) == 2
@@ -68,8 +75,9 @@ def problems(config: ConfigDict) -> Iterator[str]:
       'folder for each'
     )
     return
-  names = ['base', 'sft', config.name, *(name for name, _ in pairs)]
-  for name in sorted({name for name in names if names.count(name) > 1}):
+  names = [name for name, _ in pairs]
+  taken = {'base', 'sft', config.name}
+  for name in sorted({n for n in names if names.count(n) > 1 or n in taken}):
     yield f'evaluate.models names {name!r} twice, or as the run does: rename it'
   for name, folder in given(config).items():
     if not sources.holds_model(folder):
@@ -104,12 +112,9 @@ def opened(
   ours = {key: settings[key] for key in COMPUTED}
   if sources.open_weights(folder):
     cfg, _ = pretrained.load_config(folder, **ours)
-    eos = session.config.tokenizer.eos or None
     words = session.tokenizer
     if sources.has_tokenizer(folder) and not own:
-      words = tokenizer_lib.from_folder(
-        folder, eos_token=eos, ids=cfg.vocab_size
-      )
+      words = tokenizer_lib.from_folder(folder, ids=cfg.vocab_size)
   else:
     saved = checkpoint.load_metadata(folder)['model']
     cfg = dataclasses.replace(ModelConfig(**saved), **ours)
