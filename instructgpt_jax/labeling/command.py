@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from instructgpt_jax.labeling import accounts
-from instructgpt_jax.labeling.settings import Settings, make
+from instructgpt_jax.labeling.settings import Settings, keep, make
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
 from instructgpt_jax.labeling.web.app import create_app
@@ -32,6 +32,7 @@ def serve(settings: Settings) -> None:
   """Serves until SIGTERM or Ctrl-C, which let begun requests end."""
   with opened(settings) as database, database.reading() as session:
     first = not accounts.has_admin(session)
+  keep(settings)
   listener = _listen(settings)
   address = _address(settings, listener)
   if first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import secrets
@@ -15,6 +16,7 @@ from instructgpt_jax import files
 
 SECRET = 'INSTRUCTGPT_LABEL_SECRET'
 MIN_SECRET = 32  # characters
+KEPT = 'settings.json'
 KINDS = ('demonstration', 'rating', 'ranking', 'comparison')
 
 
@@ -163,3 +165,28 @@ def secret(folder: pathlib.Path) -> str:
   if len(kept) < MIN_SECRET:
     raise ValueError(f'{path}: no secret. Remove the file and start again.')
   return kept
+
+
+def keep(settings: Settings) -> None:
+  """Writes the settings in use, for programs that share the folder."""
+  values = dataclasses.asdict(settings) | {'folder': ''}
+  files.write_text(settings.folder / KEPT, json.dumps(values, indent=2) + '\n')
+
+
+def kept(folder: pathlib.Path) -> Settings | None:
+  """Returns the settings of the application in DIR, None before its start.
+
+  Raises:
+    ValueError: if they are of another version, or were changed by hand.
+  """
+  path = folder / 'labeling' / KEPT
+  try:
+    values = json.loads(path.read_bytes())
+    values.pop('folder')
+    return make(values, folder, values.pop('seed'))
+  except FileNotFoundError:
+    return None
+  except (KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f'{path}: not as it was written ({error}). Start the application again.'
+    ) from error
