@@ -1,0 +1,1 @@
+"""Which of two models people, or what stands in for them, prefer."""
