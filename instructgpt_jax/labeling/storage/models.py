@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
     }
   )
   type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
-    dict[str, Any]: sa.JSON,
+    dict[str, Any]: sa.JSON(none_as_null=True),
     list[int]: sa.JSON,
     float: sa.Double,
     str: sa.Text,
@@ -122,7 +122,7 @@ class Task(Base):
   __tablename__ = 'tasks'
   __table_args__ = (
     one_of('kind', KINDS),
-    sa.Index('ix_tasks_next', 'open', 'kind', 'priority', 'id'),
+    sa.Index('ix_tasks_next', 'open', sa.text('priority DESC'), 'id'),
   )
 
   id: Mapped[int] = mapped_column(primary_key=True)

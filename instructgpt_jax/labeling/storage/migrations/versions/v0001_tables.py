@@ -170,7 +170,9 @@ def _tasks() -> None:
     sa.UniqueConstraint('key', name=op.f('uq_tasks_key')),
   )
   op.create_index('ix_tasks_batch', 'tasks', ['batch'])
-  op.create_index('ix_tasks_next', 'tasks', ['open', 'kind', 'priority', 'id'])
+  op.create_index(
+    'ix_tasks_next', 'tasks', ['open', sa.text('priority DESC'), 'id']
+  )
   op.create_index('ix_tasks_prompt_id', 'tasks', ['prompt_id'])
 
 
