@@ -26,7 +26,12 @@ ROUTES = {
   'GET /join/{token}': 'anyone',
   'POST /join/{token}': 'anyone',
   # Work
+  'GET /guidelines': 'member',
   'GET /work': 'labeler',
+  'POST /work/answer': 'labeler',
+  'POST /work/flag': 'labeler',
+  'POST /work/renew': 'labeler',
+  'POST /work/skip': 'labeler',
   # Admin
   'GET /admin': 'admin',
   # API

@@ -90,11 +90,11 @@ def answer(request: Request, who: access.Who, form: Fields) -> Response:
       session,
       labeler,
       lease.id,
-      forms.payload(kind, form, len(lease.order)),
-      forms.text(form, 'client_key'),
-      request.app.state.clock(),
-      request.app.state.settings,
-      forms.seconds(form),
+      payload=forms.payload(kind, form, len(lease.order)),
+      client_key=forms.text(form, 'client_key'),
+      now=request.app.state.clock(),
+      settings=request.app.state.settings,
+      seconds=forms.seconds(form),
     )
     return 'saved' if labeler.status == before else 'passed'
 
@@ -243,8 +243,10 @@ def _test(
   """Returns how far a labeler is in the screening test; None outside it."""
   if labeler.status != 'screening':
     return None
-  there = sa.select(sa.func.count()).select_from(Task).where(
-    Task.kind == 'screening', Task.open
+  there = (
+    sa.select(sa.func.count())
+    .select_from(Task)
+    .where(Task.kind == 'screening', Task.open)
   )
   done = (
     sa.select(sa.func.count())
