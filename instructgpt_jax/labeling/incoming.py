@@ -102,7 +102,7 @@ def item(record: Any, where: str, use: str = 'work') -> Item:
     key=stored[0],
     text=stored[1],
     user=record.get('user_id'),
-    extra={k: v for k, v in record.items() if k not in _USED},
+    extra=_extra(record, shown=stored[1]),
     outputs=outputs,
     models=models or ('',) * len(outputs),
     ended=_ended(record, len(outputs), where),
@@ -112,6 +112,16 @@ def item(record: Any, where: str, use: str = 'work') -> Item:
     answer=answer,
     where=where,
   )
+
+
+def _extra(record: dict[str, Any], shown: str) -> dict[str, Any]:
+  """Returns the other fields, and the prompt if labelers read more than it."""
+  extra = {k: v for k, v in record.items() if k not in _USED}
+  if 'prompt' in record:
+    extra.pop('messages', None)
+    if record['prompt'] != shown:
+      extra['prompt'] = record['prompt']
+  return extra
 
 
 def _shown(record: dict[str, Any]) -> str:
