@@ -296,6 +296,7 @@ def base() -> ConfigDict:
       reward='',
       reward_base='',  # a language model for the reward model to start from
       value='',  # the value net starts here, not from the reward model
+      collect='',  # who answers for labelers: '' is the SFT model
     )
   )
   config.model = gpt()
@@ -380,8 +381,15 @@ def base() -> ConfigDict:
     dict(
       prompts=4_400,
       completions=(5, 5),  # fewest and most per prompt; K = 4..9 in the paper
+      skip=0,  # of the first prompts: those that earlier rounds have used
       temperature=1.0,
       batch_size=512,
+      # 'web': people, through the labelling application (docs/labeling.md), in
+      # the run's folder or at `url`.
+      labelers='simulated',
+      url='',
+      enough=0.9,  # ours: rankings per prompt, from which the run goes on
+      poll=20.0,  # ours: seconds between two looks at what has come
     )
   )
   config.reward = ConfigDict(
@@ -393,6 +401,8 @@ def base() -> ConfigDict:
       optimizer=adam(peak=5e-4),
       dropout=0.0,
       validation_share=0.1,
+      # Never trained on, validated apart; so is who is in their group.
+      heldout_labelers=(),
       microbatch_rows=0,  # in prompts, with all their completions
       # ours; of these the most that are read at a time, 0 for all. Fewer take
       # less memory and are read twice: for all scores, then for the gradient.
@@ -402,6 +412,8 @@ def base() -> ConfigDict:
       save_every=100,
     )
   )
+  # How well reward models know labelers they were not trained on (4.1, E.2).
+  config.labeler_cv = ConfigDict(dict(groups=5, seeds=3))
   config.ppo = ConfigDict(
     dict(
       iterations=36,

@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from instructgpt_jax import files
-from instructgpt_jax.runtime import metrics, page, run
+from instructgpt_jax.runtime import (
+  evaluation_figures,
+  evaluation_tables,
+  metrics,
+  page,
+  run,
+)
+from instructgpt_jax.runtime.cells import (
+  Table,
+  interval,
+  interval_text,
+  spoken,
+)
 from instructgpt_jax.runtime.progress import duration
 
 _MODELS = ('base', 'sft', 'ppo', 'ppo_ptx')
@@ -23,13 +35,10 @@ _PER_MODEL = {  # report key -> (label, digits)
   'response_length': ('response length (tokens)', 1),
 }
 
-
-class Table(NamedTuple):
-  """One table: a header, and rows of as many cells."""
-
-  title: str
-  header: list[str]
-  rows: list[list[str]]
+_CROSS = {  # of cross-validation over groups of labelers -> label
+  'seen': 'labelers seen in training (cross-validation)',
+  'heldout': 'labelers held out (cross-validation)',
+}
 
 
 def write_report(
@@ -57,6 +66,7 @@ def write_report(
     stage_lines(folder, report),
     samples,
     data.relative_to(folder).as_posix() if data else '',
+    evaluation_figures.pictures(report),
   )
   path = folder / 'report.html'
   files.write_text(path, html)
@@ -112,12 +122,13 @@ def _aligned(cells: Iterable[str], widths: Sequence[int]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
   """Returns what the page and the terminal show, without what is absent."""
-  every = (_models(report), _wins(report), _reward(report), _effort(report))
+  every = [_models(report), _wins(report), _reward(report), _effort(report)]
+  every += evaluation_tables.tables(report)
   return [table for table in every if table.rows]
 
 
 def _models(report: Mapping[str, Any]) -> Table:
-  known = {*_PER_MODEL, 'seconds', 'params', 'win_rate'}
+  known = {*_PER_MODEL, 'seconds', 'params', 'win_rate', 'ratings', 'gold_parts'}
   own = [k for k, v in report.items() if k not in known and _by_model(v)]
   keys = [k for k in (*_PER_MODEL, *own) if _by_model(report.get(k))]
   seen = {name: None for key in keys for name in report[key]}
@@ -140,7 +151,7 @@ def _by_model(value: Any) -> bool:
 def _wins(report: Mapping[str, Any]) -> Table:
   rows = []
   for name, value in (report.get('win_rate') or {}).items():
-    x = _interval(value)
+    x = interval(value)
     if x:
       low, high = (f'{100 * x[k]:.1f}%' for k in ('low', 'high'))
       n = str(x.get('n', ''))
@@ -152,10 +163,15 @@ def _wins(report: Mapping[str, Any]) -> Table:
 def _reward(report: Mapping[str, Any]) -> Table:
   accuracy = report.get('reward_accuracy') or {}
   rows = [
-    [spoken(key), f'{value:,}' if key == 'pairs' else f'{100 * value:.1f}%']
+    [spoken(key), f'{value:,}' if 'pairs' in key else f'{100 * value:.1f}%']
     for key, value in accuracy.items()
     if isinstance(value, (int, float))
   ]
+  for who, label in _CROSS.items():
+    x = _interval((report.get('labeler_cv') or {}).get(who))
+    if x:
+      mean, low, high = (f'{100 * x[k]:.1f}' for k in ('mean', 'low', 'high'))
+      rows.append([label, f'{mean}% [{low}, {high}]'])
   return Table('Reward model', ['reward model accuracy', 'value'], rows)
 
 
@@ -169,31 +185,3 @@ def _effort(report: Mapping[str, Any]) -> Table:
     for name, count in (report.get('params') or {}).items()
   ]
   return Table('Time and size', ['stage', 'time'], rows)
-
-
-def spoken(name: str) -> str:
-  """Returns a key as people read it: ppo_ptx_over_sft -> ppo_ptx over sft."""
-  left, over, right = name.partition('_over_')
-  return (
-    f'{left} over {right.replace("_", " ")}'
-    if over
-    else (left.replace('_', ' '))
-  )
-
-
-def _interval(value: Any) -> Mapping[str, Any] | None:
-  if isinstance(value, Mapping) and value.get('mean') is not None:
-    mean = value['mean']
-    return {'low': mean, 'high': mean} | dict(value)
-  if isinstance(value, (int, float)):
-    return {'mean': value, 'low': value, 'high': value}
-  return None
-
-
-def interval_text(value: Any, digits: int = 3) -> str:
-  """Returns '0.512 [0.490, 0.534]', a number alone, or '-' for nothing."""
-  x = _interval(value)
-  if x is None:
-    return '-'
-  mean, low, high = (f'{x[k]:.{digits}f}' for k in ('mean', 'low', 'high'))
-  return mean if low == high else f'{mean} [{low}, {high}]'

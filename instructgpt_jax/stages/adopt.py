@@ -32,6 +32,7 @@ MODELS = {
   'reward': 'reward_model',
   'reward_base': 'reward_model',
   'value': 'reward_model',
+  'collect': 'model',
 }
 
 
@@ -54,7 +55,8 @@ def adopt(config: ConfigDict) -> ConfigDict:
       if found is not None:
         _fill(config[name], found)
         settled.add(name)
-  after_policy = 'reward' in config.stages and not config.init.reward_base
+  trained = {'reward', 'labeler_cv'} & {*config.stages}
+  after_policy = trained and not config.init.reward_base
   follows = after_policy or config.reward_model.preset == 'init'
   if 'model' in settled and 'reward_model' not in settled and follows:
     _fill(config.reward_model, config.model.to_dict())
@@ -184,8 +186,9 @@ def _wrong_kind(
       f'{folder} is a language model: init.{role} needs a reward model or '
       'value net, such as RUN/reward or RUN/ppo/value'
     )
-  if role in ('pretrain', 'sft') and scalar:
-    key = 'policy' if config.init.policy else sources.INIT_KEYS[role]
+  if role in ('pretrain', 'sft', 'collect') and scalar:
+    key = sources.INIT_KEYS.get(role, role)
+    key = 'policy' if config.init.policy and key != role else key
     return (
       f'{folder} is a reward model or value net: init.{key} needs a language '
       'model, such as RUN/sft or RUN/ppo/ema'

@@ -47,6 +47,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       *_of(('sft', 'reward', 'ppo'), 'epochs'),
       *_of(('pretrain', 'sft', 'ppo'), 'chunk'),
       *_of(_TRAINING, 'log_every'),
+      'labeler_cv.seeds',
     ),
   ),
   (
@@ -55,6 +56,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (
       *_of(('data',), 'row_length', 'prompt_length'),
       *_of(('reward',), 'sequence_length', 'completions'),
+      'labeler_cv.groups',
     ),
   ),
   (
@@ -73,6 +75,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       'lora.rank',
       *_of(('evaluate',), 'prompts', 'limit'),
       'reward.completions_at_once',
+      'collect.skip',
       *_of(_TRAINING, 'evaluate_every', 'save_every', 'microbatch_rows'),
       *_of(('ppo',), 'ptx_microbatch_rows', 'rollout_rows'),
       *_of(_OPTIMIZERS, 'peak', 'warmup', 'weight_decay', 'clip_norm'),
@@ -82,7 +85,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     'above 0',
     lambda x: 0 < x < math.inf,
     (
-      'collect.temperature',
+      *_of(('collect',), 'temperature', 'enough', 'poll'),
       'lora.alpha',
       *_of(('ppo',), 'temperature', 'clip', 'kl_horizon'),
       *_of(_OPTIMIZERS, 'eps'),
@@ -112,6 +115,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
   ('finite', math.isfinite, ('ppo.missing_eos_value',)),
 )
 CHOICES: dict[str, tuple[str, ...]] = {
+  'collect.labelers': ('simulated', 'web'),
   'sft.select': ('auto', 'validation_loss', 'reward', 'last'),
   'evaluate.weights': ('ema', 'params'),
   'ppo.missing_eos_rule': ('replace', 'subtract', 'none'),

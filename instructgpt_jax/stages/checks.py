@@ -18,6 +18,7 @@ from instructgpt_jax.stages import (
   benchmarks,
   bounds,
   curating,
+  labelers,
   layouts,
   mixture,
   needs,
@@ -26,7 +27,8 @@ from instructgpt_jax.stages import (
 from instructgpt_jax.stages.session import make_model_config
 
 KNOWN = (
-  *('curate', 'pretrain', 'sft', 'collect', 'reward', 'ppo', 'evaluate'),
+  *('curate', 'pretrain', 'sft', 'collect', 'reward', 'labeler_cv'),
+  *('ppo', 'evaluate'),
 )
 # stage -> kinds of JSON Lines it reads
 FILES = {
@@ -34,6 +36,7 @@ FILES = {
   'sft': ('demonstrations',),
   'collect': ('prompts',),
   'reward': ('comparisons', 'demonstrations'),
+  'labeler_cv': ('comparisons',),
   'ppo': ('prompts',),
   'evaluate': ('prompts', 'text'),
 }
@@ -108,14 +111,12 @@ def stages(config: ConfigDict) -> Iterator[str]:
   known = [stage for stage in config.stages if stage in KNOWN]
   if known != sorted(known, key=KNOWN.index) or len(set(known)) < len(known):
     yield f'stages must be in the order {", ".join(KNOWN)}, each once'
-  if 'collect' in config.stages and config.data.source != 'world':
-    yield (
-      'collect needs labelers, whom only the embedded world simulates: leave '
-      "'collect' out of stages and give data.files.comparisons"
-    )
+  yield from labelers.problems(config)
 
 
 def _files(config: ConfigDict) -> Iterator[str]:
+  if config.data.source == 'world' and config.data.files.comparisons:
+    yield from _file(config, 'comparisons')  # of earlier rounds
   if config.data.source == 'jsonl':
     for kind in sorted(_kinds(config)):
       yield from _file(config, kind)
@@ -129,7 +130,9 @@ def _files(config: ConfigDict) -> Iterator[str]:
 
 def _file(config: ConfigDict, kind: str) -> Iterator[str]:
   paths = config.data.files[kind]
-  if not paths and kind != 'heldout' and not curating.gives(config, kind):
+  made = kind == 'comparisons' and 'collect' in config.stages
+  made = made or kind == 'heldout' or curating.gives(config, kind)
+  if not paths and not made:
     yield f'no {kind}: give --config.data.files.{kind}="(\'FILE.jsonl\',)"'
   missing = [path for path in paths if not pathlib.Path(path).exists()]
   for path in missing:
@@ -181,7 +184,9 @@ def batches(config: ConfigDict, mesh: jax.sharding.Mesh) -> Iterator[str]:
   """
   words, ways = sharding.batch_ways(mesh)
   used = {stage for stage in config.stages if stage in KNOWN}
-  used -= {'sft', 'curate'}
+  if 'labeler_cv' in used:
+    used.add('reward')  # the settings are those of reward
+  used -= {'sft', 'curate', 'labeler_cv'}
   if 'ppo' in used or (
     'sft' in config.stages and config.sft.select == 'reward'
   ):

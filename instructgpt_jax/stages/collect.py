@@ -1,8 +1,9 @@
-"""Comparisons: K completions of each prompt, ranked by simulated labelers."""
+"""Comparisons: K completions of each prompt, ranked by people or simulated."""
 
 from __future__ import annotations
 
 import itertools
+import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,30 +12,52 @@ import numpy as np
 from instructgpt_jax import simulation
 from instructgpt_jax.data import pipeline, records
 from instructgpt_jax.runtime import distributed
-from instructgpt_jax.stages import inputs, reading, responses
-from instructgpt_jax.stages.session import Session
+from instructgpt_jax.stages import (
+  asking,
+  inputs,
+  reading,
+  responses,
+  sources,
+)
+from instructgpt_jax.stages.session import Session, load_params
 
 
 def run(session: Session) -> dict[str, Any]:
   """Returns counts; writes `collect/comparisons.jsonl`.
 
   Every prompt has its own K, drawn evenly between the two bounds of
-  `config.collect.completions` (InstructGPT A.3: 4 to 9).
+  `config.collect.completions` (InstructGPT A.3: 4 to 9). The policy is the SFT
+  model, or in later rounds the one that `config.init.collect` names.
   """
+  if session.config.collect.labelers == 'web':
+    if not asking.is_offered(session):
+      answers = _written(session)
+      asking.offer(session, lambda: _offered(answers))
+    return asking.wait(session)
+  written = _written(session)
+  return distributed.decide(
+    lambda: _ranked_and_saved(session, written), seconds=distributed.LONG
+  )
+
+
+def _written(session: Session) -> list[responses.Response]:
   config, settings = session.config, session.config.collect
   model = session.language_model()
   rows = _repeated(session)
-  written = responses.write(
+  given = config.init.collect
+  if given:
+    folder = sources.start_folder('collect', pathlib.Path(given))
+    params = load_params(session, folder, model)
+  else:
+    params = session.load('sft', model)
+  return responses.write(
     session,
     model,
-    session.load('sft', model),
+    params,
     rows,
     sampling=session.sampling(settings.temperature),
     batch_size=settings.batch_size,
     seed=config.seed + 3,
-  )
-  return distributed.decide(
-    lambda: _ranked_and_saved(session, written), seconds=distributed.LONG
   )
 
 
@@ -42,14 +65,15 @@ def _ranked_and_saved(
   session: Session, written: Sequence[responses.Response]
 ) -> dict[str, Any]:
   """Returns what `run` does; what others need stands in the file."""
-  ranked = list(_ranked(written, session.config.seed))
-  kept = [r for r in ranked if r is not None]
+  seed = session.config.seed
+  groups = [_shown(group) for group in _grouped(written)]
+  kept = [_compare(shown, seed) for shown in groups if len(shown) > 1]
   records.write_jsonl(session.run.folder('collect') / reading.COMPARISONS, kept)
   return {
     'prompts': len(kept),
     'completions': sum(len(r['responses']) for r in kept),
     'all_tied': sum(records.all_tied(r['ranks']) for r in kept),
-    'too_few_responses': len(ranked) - len(kept),
+    'too_few_responses': len(groups) - len(kept),
     'ended': float(np.mean([w.ended for w in written])),
   }
 
@@ -59,36 +83,56 @@ def _repeated(session: Session) -> pipeline.Picked:
   settings = session.config.collect
   fewest, most = settings.completions
   prompts = inputs.prompts(session, 'collect')[: settings.prompts]
+  if not len(prompts):
+    raise ValueError(
+      f'collect.skip {settings.skip} leaves no prompts to ask about: lower it, '
+      'or give more prompts'
+    )
   rng = np.random.default_rng(session.config.seed)
   times = [int(rng.integers(fewest, most + 1)) for _ in range(len(prompts))]
   return pipeline.Picked(prompts, np.repeat(np.arange(len(prompts)), times))
 
 
-def _ranked(
-  written: Iterable[responses.Response], seed: int
-) -> Iterator[dict[str, Any] | None]:
-  """Yields a comparison per prompt, None where fewer than two are left.
-
-  An empty completion is nothing a labeler could be shown.
-  """
+def _grouped(
+  written: Iterable[responses.Response],
+) -> Iterator[list[responses.Response]]:
+  """Yields what was written for each prompt."""
   for _, group in itertools.groupby(written, key=lambda w: w.row['id']):
-    shown = [w for w in group if w.text.strip()]
-    yield _compare(shown, seed) if len(shown) > 1 else None
+    yield list(group)
 
 
-def _compare(shown: Sequence[responses.Response], seed: int) -> dict[str, Any]:
+def _shown(
+  group: Iterable[responses.Response],
+) -> list[responses.Response]:
+  """Returns what a labeler can be shown: an empty completion is nothing."""
+  return [w for w in group if w.text.strip()]
+
+
+def _offered(written: Iterable[responses.Response]) -> list[dict[str, Any]]:
+  """Returns records without ranks, of prompts with two responses or more."""
+  groups = (_shown(group) for group in _grouped(written))
+  return [_record(shown) for shown in groups if len(shown) > 1]
+
+
+def _record(shown: Sequence[responses.Response]) -> dict[str, Any]:
   row = shown[0].row
-  texts = [w.text for w in shown]
-  ended = [w.ended for w in shown]
-  ranks, labeler = simulation.rank(row, texts, ended, seed=seed)
   return {
     'id': row['id'],
     'source': 'collect',
     'user_id': row['user_id'],
-    'prompt': row['prompt'],
-    'responses': texts,
+    **{key: row[key] for key in ('prompt', 'messages', 'system') if key in row},
+    'responses': [w.text for w in shown],
+    'ended': [w.ended for w in shown],
+  }
+
+
+def _compare(shown: Sequence[responses.Response], seed: int) -> dict[str, Any]:
+  """Returns a comparison, ranked by one of the simulated labelers."""
+  record, row = _record(shown), shown[0].row
+  texts, ended = record['responses'], record['ended']
+  ranks, labeler = simulation.rank(row, texts, ended, seed=seed)
+  return record | {
     'ranks': ranks,
-    'ended': ended,
     'labeler': labeler,
     'gold': [
       simulation.gold(row, text, end).total

@@ -74,6 +74,7 @@ READ = {
     *(('comparisons', 'train'), ('comparisons', 'validation')),
     ('demonstrations', 'train'),
   ),
+  'labeler_cv': (('comparisons', 'train'), ('comparisons', 'validation')),
   'ppo': (('prompts', 'train'), ('prompts', 'heldout')),
   'evaluate': (('prompts', 'heldout'),),
 }

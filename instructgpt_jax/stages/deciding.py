@@ -19,8 +19,9 @@ from instructgpt_jax.stages.session import Session
 # Blocks and values that every stage may depend on.
 SHARED = ('seed', 'init', 'model', 'reward_model', 'data')
 NO_MODEL = ('seed', 'data')  # of a stage that trains none and asks none
+ALSO = {'labeler_cv': 'reward'}  # stages that read the block of another
 # Settings of a stage that only end it early, or say who does the work.
-FREE = ('limits', 'workers')
+FREE = ('limits', 'workers', 'url', 'enough', 'poll')
 
 
 def stage_settings(session: Session, stage: str) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def stage_settings(session: Session, stage: str) -> dict[str, Any]:
     'tokenizer': session.tokenizer.fingerprint(),
     'stop_ids': session.tokenizer.stop_ids,
     stage: _deciding(values[stage]),
+    **{key: values[key] for key in filter(None, [ALSO.get(stage)])},
     **{key: config[key] for key in others(config, stage)},
     'after': {name: session.run.fingerprint(name) for name in before},
     'contents': sources.contents(config) | _trained(session, before),
@@ -63,10 +65,10 @@ def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
 
 def others(config: ConfigDict, stage: str) -> Iterator[str]:
   """Yields what a stage reads of the blocks of others that decides it."""
-  if stage in ('sft', 'reward', 'ppo'):
+  if stage in ('sft', 'reward', 'labeler_cv', 'ppo'):
     yield from ('lora.rank', 'lora.alpha', 'lora.targets')
   if stage == 'ppo' and config.data.source == 'world':
-    yield 'collect.prompts'  # the first prompts are those of collect
+    yield from ('collect.prompts', 'collect.skip')  # the first are of collect
   if stage == 'evaluate':
     yield from ('name', 'ppo.ema_decay')  # what the policy is called
   if stage == 'evaluate' or (stage == 'sft' and config.sft.select == 'reward'):

@@ -23,13 +23,15 @@ from instructgpt_jax.runtime.progress import duration
 from instructgpt_jax.runtime.run import Run, changed_settings, plain
 from instructgpt_jax.stages import (
   adopt,
+  asking,
   checks,
   collect,
   curate,
   deciding,
-  evaluate,
   earlier,
+  evaluate,
   inputs,
+  labeler_cv,
   layouts,
   ppo,
   pretrain,
@@ -46,6 +48,7 @@ STAGES: dict[str, ModuleType] = {
   'sft': sft,
   'collect': collect,
   'reward': reward,
+  'labeler_cv': labeler_cv,
   'ppo': ppo,
   'evaluate': evaluate,
 }
@@ -166,8 +169,10 @@ def _found(folder: Run, stage: str) -> tuple[dict[str, Any], float]:
 
 def _forget(folder: Run, stage: str) -> None:
   """Makes a stage new again if it saved nothing: it may be put right."""
-  if not any((folder.path / stage / 'checkpoints').glob('[0-9]*')):
-    (folder.path / stage / 'settings.json').unlink(missing_ok=True)
+  path = folder.path / stage
+  saved = (path / asking.OFFERED).is_file()  # what people are asked
+  if not saved and not any((path / 'checkpoints').glob('[0-9]*')):
+    (path / 'settings.json').unlink(missing_ok=True)
 
 
 def assemble(
@@ -182,18 +187,27 @@ def assemble(
     'params': _params(results),
   }
   if 'reward' in results:
-    reward_results = results['reward']
-    found['reward_accuracy'] = {
-      'train': reward_results['train_accuracy'],
-      'validation': reward_results['validation/accuracy'],
-      'pairs': reward_results['validation/pairs'],
-      'by_labeler': {
-        name.rsplit('/', 1)[1]: value
-        for name, value in reward_results.items()
-        if '/accuracy_by_labeler/' in name
-      },
-    }
+    found['reward_accuracy'] = _accuracy(results['reward'])
+  if 'labeler_cv' in results:
+    found['labeler_cv'] = results['labeler_cv']
   return found | results.get('evaluate', {})
+
+
+def _accuracy(results: dict[str, Any]) -> dict[str, Any]:
+  found = {
+    'train': results['train_accuracy'],
+    'validation': results['validation/accuracy'],
+    'pairs': results['validation/pairs'],
+    'by_labeler': {
+      name.rsplit('/', 1)[1]: value
+      for name, value in results.items()
+      if '/accuracy_by_labeler/' in name
+    },
+  }
+  if 'heldout/accuracy' in results:
+    found['heldout_labelers'] = results['heldout/accuracy']
+    found['heldout_pairs'] = results['heldout/pairs']
+  return found
 
 
 def _params(results: dict[str, dict[str, Any]]) -> dict[str, int]:

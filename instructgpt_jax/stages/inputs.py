@@ -26,6 +26,7 @@ from instructgpt_jax.data.tokenizer import Tokenizer
 from instructgpt_jax.runtime import distributed
 from instructgpt_jax.runtime.run import Run
 from instructgpt_jax.stages import (
+  labelers,
   mixture,
   prepared,
   reading,
@@ -164,9 +165,9 @@ def demonstration_rows(session: Session, split: str) -> builders.Dataset:
 def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
   """Returns prompt records with their `tokens`, for one use.
 
-  'collect' and 'ppo' share the training prompts out between them in the
-  embedded world; 'probe' (watched in training) and 'heldout' (evaluated at
-  the end) share those held out.
+  'collect' and 'ppo' share the training prompts out between them, those of
+  files where `collect` is run; 'probe' (watched in training) and 'heldout'
+  (evaluated at the end) share those held out.
   """
   config, data = session.config, session.config.data
   split = 'train' if use in ('collect', 'ppo') else 'heldout'
@@ -184,22 +185,23 @@ def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
     builders.PromptDataset,
   )
   if split == 'train':
-    used = config.collect.prompts if data.source == 'world' else 0
-    first = min(used, len(rows) // 2)
-    return rows[:first] if use == 'collect' else rows[first:]
+    shared = data.source == 'world' or 'collect' in config.stages
+    skipped, asked = config.collect.skip, config.collect.prompts
+    last = min(skipped + asked, len(rows) // 2) if shared else 0
+    return rows[skipped:last] if use == 'collect' else rows[last:]
   probe = min(config.ppo.probe_prompts, len(rows) // 3)
   last = len(rows) - probe
   return rows[last:] if use == 'probe' else rows[:last]
 
 
 def comparisons(session: Session, split: str) -> builders.Dataset:
-  """Returns ranked groups, 'train' or 'validation', split by prompt."""
+  """Returns ranked groups of 'train', 'validation' or 'heldout' labelers."""
   config, settings = session.config, session.config.reward
   return prepared.once(
     session,
     f'comparisons_{split}',
     lambda name: _compared(
-      *reading.comparisons(session, split),
+      *labelers.comparisons(session, split),
       length=settings.sequence_length,
       max_completions=settings.completions,
       over_length=config.data.over_length,

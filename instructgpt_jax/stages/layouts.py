@@ -87,7 +87,7 @@ def _models(session: Any) -> dict[str, Any]:
   if sizes['fsdp'] * sizes['tensor'] == 1:
     return {}
   models = {'model': session.language_model()}
-  if {'reward', 'ppo', 'evaluate'} & set(session.config.stages):
+  if {'reward', 'labeler_cv', 'ppo', 'evaluate'} & set(session.config.stages):
     models['reward_model'] = session.scalar_model()
   return {
     block: jax.eval_shape(

@@ -14,8 +14,15 @@ NEEDS = {
   'sft': ('pretrain',),
   'collect': ('sft',),
   'reward': ('sft',),
+  'labeler_cv': ('sft',),
   'ppo': ('sft', 'reward'),
   'evaluate': ('sft', 'reward'),
+}
+# stage -> key of init that stands in for all of them
+STARTS = {
+  'reward': 'reward_base',
+  'labeler_cv': 'reward_base',
+  'collect': 'collect',
 }
 # Settings in which a reward model may differ from the policy it starts from.
 COMPUTED = {
@@ -30,7 +37,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
     before
     for stage in config.stages
     for before in NEEDS.get(stage, ())
-    if stage != 'reward' or not config.init.reward_base
+    if stage not in STARTS or not config.init[STARTS[stage]]
     if stage != 'evaluate' or config.evaluate.prompts
   }
   if 'sft' in config.stages and config.sft.select == 'reward':
@@ -41,14 +48,14 @@ def problems(config: ConfigDict) -> Iterator[str]:
       yield _missing(config, stage)
     elif stage not in config.stages and not sources.holds_model(folder):
       yield _nothing(stage, folder)
-  for role in ('reward_base', 'value'):
+  for role in sources.USERS:
     given = sources.starts(config).get(role)
     if given and not sources.holds_model(given):
       yield _nothing(role, given)
   policy, reward = config.model.to_dict(), config.reward_model.to_dict()
   same = all(policy[key] == reward[key] for key in policy.keys() - COMPUTED)
-  starts = 'reward' in config.stages and not config.init.reward_base
-  if starts and not same:
+  starts = {'reward', 'labeler_cv'} & {*config.stages}
+  if starts and not config.init.reward_base and not same:
     yield (
       'the reward model differs in size from the policy, so it cannot start '
       'from the SFT model: give --config.init.reward_base=FOLDER'

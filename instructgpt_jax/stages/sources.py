@@ -34,6 +34,13 @@ CAME_FROM: dict[str, tuple[str, ...]] = {
   'value': ('value', 'reward', 'reward_base', 'sft', 'pretrain'),
 }
 
+# Other keys of config.init, and the stages that start from them.
+USERS = {
+  'reward_base': {'reward', 'labeler_cv'},
+  'value': {'ppo'},
+  'collect': {'collect'},
+}
+
 # What is read of a model folder beside its weights, tokenizers of all kinds.
 TOKENIZER = ('tokenizer*.json', '*.model', 'tekken.json', 'vocab*', 'merges*')
 READ = (
@@ -159,9 +166,8 @@ def starts(config: ConfigDict) -> dict[str, pathlib.Path]:
     for stage in INIT_KEYS
     if stage not in config.stages
   }
-  for role in ('reward_base', 'value'):
-    used = 'reward' if role == 'reward_base' else 'ppo'
-    if config.init[role] and used in config.stages:
+  for role, users in USERS.items():
+    if config.init[role] and users & {*config.stages}:
       found[role] = pathlib.Path(config.init[role])
   return {role: folder for role, folder in found.items() if folder}
 

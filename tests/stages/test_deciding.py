@@ -21,17 +21,23 @@ NO_DIFFERENCE = {
   ('sft', 'chunk'): 'how logits are cut to save memory',
   ('ppo', 'chunk'): 'the same',
   ('ppo', 'limits'): 'ends a stage, and changes nothing before',
+  ('evaluate', 'tokens'): 'the same',
   ('evaluate', 'batch_size'): 'what is written and scored knows no neighbours',
   ('curate', 'workers'): 'any number of them writes the same',
+  ('collect', 'url'): 'where people are asked',
+  ('collect', 'enough'): 'ends a stage, which takes what is there',
+  ('collect', 'poll'): 'how often it looks',
   ('evaluate', 'documents'): 'pre-training is watched by it, never chosen',
 }
 # Reads of a function that several stages share, in a branch for others.
 OTHER_BRANCH = {
-  ('sft', 'evaluate'): {('collect', 'prompts')},  # held-out prompts
+  # Held-out prompts.
+  ('sft', 'evaluate'): {('collect', 'prompts'), ('collect', 'skip')},
   ('collect',): {('ppo', 'probe_prompts')},  # prompts to train on
   # What it prepares of its records for others, who look whether it is theirs.
   ('curate',): {
     ('collect', 'prompts'),
+    ('collect', 'skip'),
     ('ppo', 'probe_prompts'),
     ('reward',),
     ('name',),  # its report is called so
@@ -42,7 +48,13 @@ OTHER_BRANCH = {
 }
 
 
-FREE = {('limits',), ('workers',)}  # of a stage's own settings
+FREE = {
+  ('limits',),
+  ('workers',),
+  ('url',),
+  ('enough',),
+  ('poll',),
+}  # of a stage's own settings
 
 
 def session(folder, config):
