@@ -171,3 +171,18 @@ def bearer(variable: str) -> dict[str, str]:
   """
   key = os.environ.get(variable, '')
   return {'Authorization': f'Bearer {key}'} if key else {}
+
+
+def completion(answer: Any, url: str) -> str:
+  """Returns the text of an answer of an OpenAI-compatible chat server.
+
+  Raises:
+    RemoteError: for an answer of another form.
+  """
+  try:
+    return answer['choices'][0]['message']['content'] or ''
+  except (KeyError, IndexError, TypeError) as error:
+    raise RemoteError(
+      f'{url}: answered no chat completion ({str(answer)[:200]}). Give the '
+      'address that ends in /chat/completions.'
+    ) from error

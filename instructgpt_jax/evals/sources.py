@@ -56,11 +56,14 @@ def shots(
   fields: Fields,
   settings: Settings,
   check: Check | None = None,
+  *,
+  usable: Callable[[Record], bool] = bool,
 ) -> list[list[Record]]:
   """Returns `settings.shots` examples for each item, drawn by the seed.
 
   From the file of `shot_files`, else from the other items of the task: never
   the item itself, nor one of the same id. Item i has its draw from (seed, i).
+  Only those are shown that are `usable`.
 
   Raises:
     DataError: for fewer examples than shots.
@@ -72,6 +75,7 @@ def shots(
     path = pathlib.Path(settings.shot_files[key])
     lines.check_file(path, f'the examples of {key}')
     pool = list(_checked(path, fields, check))
+  pool = [record for record in pool if usable(record)]
   drawn = []
   for i, item in enumerate(items):
     own = item.get('id')
@@ -137,9 +141,9 @@ def _check(
   value = record[name]
   if not isinstance(value, kind):
     raise DataError(f'{where}: {name} is a {type(value).__name__}. Correct it.')
-  if kind is not list:
-    return
-  if not value or not all(isinstance(part, str) for part in value):
+  if isinstance(value, list) and not (
+    value and all(isinstance(part, str) for part in value)
+  ):
     raise DataError(
       f'{where}: {name} must be a list of texts, not empty. Correct it.'
     )

@@ -1,0 +1,1 @@
+"""What says whether an answer is true, or toxic: each says what it is."""
