@@ -36,6 +36,12 @@ ROUTES = {
   'GET /admin': 'admin',
   # API
   'POST /api/login': 'anyone!',
+  'GET /api/next': 'labeler',
+  'POST /api/answer': 'labeler',
+  'POST /api/skip': 'labeler',
+  'GET /api/progress': 'admin',
+  'POST /api/import': 'admin',
+  'GET /api/export/{kind}': 'admin',
 }
 ROLES = ('anyone', 'member', 'labeler', 'admin')
 SAFE = ('GET', 'HEAD', 'OPTIONS')
