@@ -9,10 +9,43 @@ from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.sources import MissingData
 from instructgpt_jax.evals.task import Settings, Task, Value
+from instructgpt_jax.evals.tasks import (
+  choices,
+  crows,
+  drop,
+  lambada,
+  quac,
+  squad,
+  summaries,
+  toxicity,
+  translation,
+  truthfulqa,
+  winogender,
+  wsc,
+)
 
 Factory = Callable[[Settings], Task]
-# Each file of evals/tasks has such a table of its own.
-TASKS: Mapping[str, Factory] = {}
+TASKS: Mapping[str, Factory] = {
+  **truthfulqa.TASKS,
+  **toxicity.TASKS,
+  **winogender.TASKS,
+  **crows.TASKS,
+  **squad.TASKS,
+  **drop.TASKS,
+  **quac.TASKS,
+  **choices.TASKS,
+  **wsc.TASKS,
+  **lambada.TASKS,
+  **translation.TASKS,
+  **summaries.TASKS,
+}
+# Those that ask the same whatever the number of shots.
+WITHOUT_SHOTS = (
+  *truthfulqa.TASKS,
+  *toxicity.TASKS,
+  *winogender.TASKS,
+  *crows.TASKS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
