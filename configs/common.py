@@ -472,18 +472,19 @@ def base() -> ConfigDict:
       documents=1_000,
       pairs_shown=24,
       weights='ema',  # of the PPO policy: 'ema' or 'params'
-    )
-  )
-  return config
       # More models beside those of the run: (('NAME', 'FOLDER'), ...).
       models=(),
       # Names of tasks (docs/evaluation.md), or ('all',).
       tasks=(),
       shots=(0,),  # examples before each question; (0, 4) asks with both
       limit=0,  # the first items of a task alone; 0 is all
+      tokens=8_192,  # ours: about how many a device takes at a time
       # Where KEY.jsonl(.gz, .zst) of a task lies: folders, and single files or
       # names at Hugging Face as (('KEY', 'FILE'), ...); also of its examples.
       folders=(),
       files=(),
       shot_files=(),
       online=False,  # fetch sets that are not here
+    )
+  )
+  return config

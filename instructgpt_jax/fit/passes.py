@@ -10,11 +10,14 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding
 
+from instructgpt_jax.evals.flops import forward, layer_weights, matmul_weights
 from instructgpt_jax.models import axes, kernels, lora
 from instructgpt_jax.models.axes import Rules
 from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.models.kernels import splash
 from instructgpt_jax.stages.session import abstract_params
+
+__all__ = ['Passes', 'Work', 'forward', 'layer_weights', 'matmul_weights']
 
 # Bytes read and written per attention score by the einsum form: float32 out
 # of the first product, into and out of the softmax, then the compute type. A
@@ -49,39 +52,6 @@ class Work:
   def times(self, factor: float) -> Work:
     work = (self.flops * factor, self.done * factor, self.moved * factor)
     return Work(*work, self.temporary, self.hosted * factor)
-
-
-def layer_weights(cfg: ModelConfig) -> dict[str, int]:
-  """Returns the weights of one layer's matrices, by what comes out of them."""
-  heads, width = cfg.head_size * cfg.width, cfg.width
-  return {
-    'qkv': heads * (cfg.heads + 2 * cfg.kv_heads),
-    'out': heads * cfg.heads,
-    'mlp': width * cfg.mlp_width * (2 if cfg.gated else 1),
-    'end': width * cfg.mlp_width,
-  }
-
-
-def matmul_weights(cfg: ModelConfig) -> int:
-  """Returns the weights of one layer's matrices."""
-  return sum(layer_weights(cfg).values())
-
-
-def forward(
-  cfg: ModelConfig,
-  rows: int,
-  length: int,
-  context: float,
-  unembedded: int,
-) -> float:
-  """Returns FLOPs of `rows` rows of `length` tokens that see `context` each.
-
-  A multiplication and an addition are two; `unembedded` positions get logits.
-  """
-  tokens = rows * length
-  layer = 2.0 * tokens * matmul_weights(cfg)
-  layer += 4 * tokens * context * cfg.heads * cfg.head_size
-  return cfg.layers * layer + 2 * unembedded * cfg.hidden_width * cfg.vocab_rows
 
 
 class Passes:

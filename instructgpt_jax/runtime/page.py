@@ -70,12 +70,14 @@ def render(
   tables: Sequence[Any],
   stages: Mapping[str, Sequence[Mapping[str, Any]]],
   samples: Sequence[Mapping[str, Any]],
+  *,
   data: str = '',
+  pictures: Sequence[Any] = (),
 ) -> str:
   """Returns the page.
 
   `tables` are report.Table, `stages` metric lines, `data` is where the report
-  on curated data lies, from here.
+  on curated data lies, from here, `pictures` evaluation_figures.Picture.
   """
   ppo = next((s for s in stages if s.startswith('ppo')), None)
   kl = figures.kl_figure(stages[ppo], report) if ppo else None
@@ -91,7 +93,7 @@ def render(
     parts += ['<h2>Score over KL</h2>', _p(text), _card(image(kl, 'over KL'))]
   parts += ['<h2>Results</h2>']
   parts += [_card(image(scores, 'scores with intervals'))] if scores else []
-  parts += [_tables(tables), _samples(samples)]
+  parts += [_tables(tables), _evaluation(pictures), _samples(samples)]
   parts += ['<h2>Curves</h2>'] if stages else []
   parts += [_stage(name, lines) for name, lines in stages.items()]
   body = '\n'.join(parts)
@@ -174,6 +176,15 @@ def _table(table: Any) -> str:
     for row in table.rows
   )
   return f'<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _evaluation(pictures: Sequence[Any]) -> str:
+  drawn = [
+    f'<h3>{_e(picture.title)}</h3>{_p(picture.text)}'
+    + _card(image(picture.svg, picture.title))
+    for picture in pictures
+  ]
+  return f'<h2>Evaluation</h2>{"".join(drawn)}' if drawn else ''
 
 
 def _samples(samples: Sequence[Mapping[str, Any]]) -> str:

@@ -65,8 +65,8 @@ def write_report(
     tables(report),
     stage_lines(folder, report),
     samples,
-    data.relative_to(folder).as_posix() if data else '',
-    evaluation_figures.pictures(report),
+    data=data.relative_to(folder).as_posix() if data else '',
+    pictures=evaluation_figures.pictures(report),
   )
   path = folder / 'report.html'
   files.write_text(path, html)
@@ -128,7 +128,14 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def _models(report: Mapping[str, Any]) -> Table:
-  known = {*_PER_MODEL, 'seconds', 'params', 'win_rate', 'ratings', 'gold_parts'}
+  known = {
+    *_PER_MODEL,
+    'seconds',
+    'params',
+    'win_rate',
+    'ratings',
+    'gold_parts',
+  }
   own = [k for k, v in report.items() if k not in known and _by_model(v)]
   keys = [k for k in (*_PER_MODEL, *own) if _by_model(report.get(k))]
   seen = {name: None for key in keys for name in report[key]}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from instructgpt_jax.evals import registry
+from instructgpt_jax.evals import cache, registry, tables
+from instructgpt_jax.evals.engine import Engine
+from instructgpt_jax.evals.model import Model
+from instructgpt_jax.evals.passes import Devices, Passes
 from instructgpt_jax.evals.task import Settings, Task
-from instructgpt_jax.stages import candidates
+from instructgpt_jax.stages import candidates, layouts
+from instructgpt_jax.stages.session import Session, describe
 
 ALL = ('all',)
 PAIRS = "give (('KEY', 'FILE'),), a key and a file for each"
@@ -47,6 +51,55 @@ def made(config: ConfigDict) -> dict[int, dict[str, Task | str]]:
     shots: registry.made(asked, task_settings(config, shots))
     for shots in config.evaluate.shots
   }
+
+
+def run(
+  session: Session, folders: Mapping[str, pathlib.Path]
+) -> dict[str, Any]:
+  """Returns {'tasks': the lines of `tables.table`} of all models.
+
+  What they answer is kept as it comes, under the hash of each model: an
+  evaluation that was killed goes on, and one of more tasks asks those alone.
+  """
+  tasks = made(session.config)
+  rows = {}
+  for name, folder in folders.items():
+    model = engine(session, name, folder)
+    rows[name] = [
+      row
+      for shots, of_shots in tasks.items()
+      for row in asked(session.config, of_shots, shots, model)
+    ]
+  over = 'base' if 'base' in rows else next(iter(rows), '')
+  return {'tasks': tables.table(rows, over)}
+
+
+def asked(
+  config: ConfigDict, tasks: Mapping[str, Task | str], shots: int, model: Model
+) -> list[registry.Row]:
+  """Returns the rows of one model, asked with so many examples."""
+  return list(registry.rows(tasks, task_settings(config, shots), model))
+
+
+def engine(session: Session, name: str, folder: pathlib.Path) -> Engine:
+  """Returns a model on the devices, its answers in `evaluate/cache`."""
+  own = name in candidates.of_run(session.config, session.run.path)
+  found = candidates.opened(session, folder, own=own)
+  words = found.session.tokenizer
+  model = describe(found.model), words.fingerprint()
+  devices = Devices(
+    session.mesh, session.rules, layouts.decode_rules(session.config)
+  )
+  return Engine(
+    Passes(found.model, found.params, devices),
+    words,
+    tokens=session.config.evaluate.tokens,
+    answers=cache.Answers(
+      session.run.folder('evaluate') / 'cache',
+      cache.fingerprint(found.params, *model),
+    ),
+    name=name,
+  )
 
 
 def problems(config: ConfigDict) -> Iterator[str]:

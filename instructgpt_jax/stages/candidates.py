@@ -54,16 +54,31 @@ def given(config: ConfigDict) -> dict[str, pathlib.Path]:
   return {name: sources.params_folder(pathlib.Path(f)) for name, f in models}
 
 
+def contents(config: ConfigDict) -> dict[str, str]:
+  """Returns hashes of the models that are given, and of the tasks' files."""
+  evaluate = config.evaluate
+  paths = [pathlib.Path(path) for _, path in evaluate.files]
+  paths += [pathlib.Path(path) for _, path in evaluate.shot_files]
+  if evaluate.tasks:
+    folders = map(pathlib.Path, evaluate.folders)
+    paths += [path for f in folders for path in sorted(f.glob('*.jsonl*'))]
+  for folder in given(config).values():
+    opened = sources.open_weights(folder)
+    paths += sources.read_of(folder) if opened else [folder]
+  found = {str(path): sources.digest(path) for path in paths}
+  return {path: value for path, value in found.items() if value}
+
+
 def problems(config: ConfigDict) -> Iterator[str]:
   """Yields what is wrong with the models that are evaluated."""
   pairs = config.evaluate.models
-  judged = config.evaluate.prompts  # without a model that is said elsewhere
-  if config.stages == ('evaluate',) and not (judged or pairs):
-    if not any(config.init.values()):
-      yield (
-        'no model to evaluate: give --config.init.run=RUN, or '
-        "--config.evaluate.models=\"(('NAME', 'FOLDER'),)\""
-      )
+  anything = pairs or any(config.init.values())
+  # Where prompts are judged, it is said elsewhere.
+  if not (anything or config.evaluate.prompts or len(config.stages) > 1):
+    yield (
+      'no model to evaluate: give --config.init.run=RUN, or '
+      "--config.evaluate.models=\"(('NAME', 'FOLDER'),)\""
+    )
   if not all(
     isinstance(pair, tuple)
     and len(pair) == 2

@@ -52,10 +52,10 @@ def check(config: ConfigDict, mesh: jax.sharding.Mesh) -> None:
     *mixture.problems(config),
     *curating.problems(config),
     *adopt.problems(config),
+    *benchmarks.problems(config),
     *vocabulary.problems(config),
     *settings(config, mesh, mesh.devices.flat[0].platform),
   ]
-    *benchmarks.problems(config),
   if not any(bounds.problems(config)):
     problems += batches(config, mesh)
   refuse(config, problems)

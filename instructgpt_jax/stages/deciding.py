@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from instructgpt_jax.runtime.run import SettingsChanged
-from instructgpt_jax.stages import sources
+from instructgpt_jax.stages import candidates, sources
 from instructgpt_jax.stages.session import Session
 
 # Blocks and values that every stage may depend on.
@@ -41,7 +41,9 @@ def stage_settings(session: Session, stage: str) -> dict[str, Any]:
     **{key: values[key] for key in filter(None, [ALSO.get(stage)])},
     **{key: config[key] for key in others(config, stage)},
     'after': {name: session.run.fingerprint(name) for name in before},
-    'contents': sources.contents(config) | _trained(session, before),
+    'contents': sources.contents(config)
+    | _trained(session, before)
+    | (candidates.contents(config) if stage == 'evaluate' else {}),
   }
 
 

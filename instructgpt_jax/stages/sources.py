@@ -224,7 +224,7 @@ def contents(config: ConfigDict) -> dict[str, str]:
   for role, given in starts(config).items():
     folder = start_folder(role, given)
     if open_weights(folder):
-      paths += _read_of(folder)
+      paths += read_of(folder)
     else:
       paths += [folder.parent / 'DONE', folder]
   found = {str(path): digest(path) for path in paths}
@@ -253,7 +253,7 @@ def digest(path: pathlib.Path) -> str | None:
   return _digest(file, status.st_mtime_ns, status.st_size)
 
 
-def _read_of(folder: pathlib.Path) -> list[pathlib.Path]:
+def read_of(folder: pathlib.Path) -> list[pathlib.Path]:
   """Returns the files of a model folder that decide something here."""
   small = {path for name in READ for path in folder.glob(name)}
   return [*sorted(small), *pretrained.weight_files(folder)]

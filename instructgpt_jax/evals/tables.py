@@ -1,0 +1,94 @@
+"""One table of all tasks and models: values, and differences to one of them.
+
+The differences to the base model are the alignment tax (InstructGPT 4.2): what
+a task loses by RLHF.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from instructgpt_jax.evals import intervals
+from instructgpt_jax.evals.registry import Row
+from instructgpt_jax.evals.task import Value
+
+Line = dict[str, Any]
+_Place = tuple[str, int, str]  # task, shots, metric
+
+
+def table(rows: Mapping[str, Sequence[Row]], over: str) -> list[Line]:
+  """Returns a line for each metric of each task, for JSON.
+
+  Args:
+    rows: of each model, in the same order.
+    over: the model that the others are compared with.
+
+  Returns:
+    {task, shots, metric, models: {name: interval}, over, differences: {name:
+    interval, `paired`}}, or {task, shots, missing} where there is no data.
+  """
+  found: dict[_Place, dict[str, Value]] = {}
+  missing: dict[_Place, str] = {}
+  for model, of_model in rows.items():
+    for row in of_model:
+      name = row.value.name if row.value else ''
+      place = (row.task, row.shots, name)
+      found.setdefault(place, {})
+      if row.value is None:
+        missing[place] = row.missing
+      else:
+        found[place][model] = row.value
+  return [
+    {'task': place[0], 'shots': place[1], 'missing': missing[place]}
+    if place in missing
+    else _line(place, values, over)
+    for place, values in found.items()
+  ]
+
+
+def _line(place: _Place, values: Mapping[str, Value], over: str) -> Line:
+  task, shots, metric = place
+  line: Line = {'task': task, 'shots': shots, 'metric': metric}
+  line['models'] = {
+    model: {'mean': v.value, 'low': v.low, 'high': v.high, 'n': v.n}
+    for model, v in values.items()
+  }
+  if over in values:
+    line['over'] = over
+    line['differences'] = dict(_differences(values, over))
+  return line
+
+
+def _differences(
+  values: Mapping[str, Value], over: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+  for model, value in values.items():
+    if model != over:
+      found, paired = difference(value, values[over])
+      yield model, found.as_dict() | {'paired': paired}
+
+
+def difference(a: Value, b: Value) -> tuple[intervals.Interval, bool]:
+  """Returns a - b with its 95% interval, and whether it is paired by item.
+
+  It is where both are means over the same items. Else (BLEU of a corpus) the
+  two intervals count as independent, which makes theirs too wide, if anything.
+  """
+  same = a.per_item.shape == b.per_item.shape
+  if same and all(_is_mean(value) for value in (a, b)):
+    return intervals.paired_interval(a.per_item, b.per_item), True
+  mean = a.value - b.value
+  half = math.hypot(a.high - a.low, b.high - b.low) / 2
+  found = intervals.Interval(mean, mean - half, mean + half, min(a.n, b.n))
+  return found, False
+
+
+def _is_mean(value: Value) -> bool:
+  items = value.per_item
+  if not items.size or not np.isfinite(items).all():
+    return False
+  return math.isclose(items.mean(), value.value, rel_tol=1e-6, abs_tol=1e-9)
