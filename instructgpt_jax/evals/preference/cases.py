@@ -90,6 +90,25 @@ class ScoreJudge:
     return 0.5 + 0.5 * np.sign(scores[0] - scores[1])
 
 
+def reward_judge(
+  score: Callable[[Sequence[Record]], Sequence[ArrayLike]],
+) -> ScoreJudge:
+  """Returns the judge that goes by a reward model, a reward_model.Scorer.
+
+  A policy that was trained on this model is no stranger to it: the rate then
+  says how far training got, not how good the answers are.
+  """
+
+  def of(asked: Sequence[tuple[Record, Answer]]) -> list[float]:
+    rows = [
+      {**record, 'responses': [answer.text], 'ended': [answer.ended]}
+      for record, answer in asked
+    ]
+    return [float(np.asarray(scores)[0]) for scores in score(rows)]
+
+  return ScoreJudge('reward model', of)
+
+
 def gold_judge() -> ScoreJudge:
   """Returns the judge that goes by the gold score of the embedded world."""
 

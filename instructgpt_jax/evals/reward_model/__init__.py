@@ -1,0 +1,1 @@
+"""How well a reward model knows what labelers prefer, and what it leans to."""
