@@ -94,7 +94,8 @@ def _label() -> None:
   try:
     from instructgpt_jax.labeling import command  # noqa: PLC0415
 
-    command.run(config, WORKDIR.value or default_workdir(config))
+    # One folder for all of its programs: a backup is of what was served.
+    command.run(config, WORKDIR.value or f'runs/{config.name}')
   except ImportError as error:
     sys.exit(f"error: {error}: pip install -e '.[labeling]' brings it")
   except (ValueError, OSError) as error:

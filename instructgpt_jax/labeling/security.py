@@ -106,35 +106,39 @@ class Signer:
 
 
 class Limiter:
-  """Counts failures by key, e.g. of a name or an address, for a while."""
+  """Counts attempts by key, e.g. of a name or an address, for a while."""
 
   def __init__(
     self, attempts: int, minutes: float, clock: Callable[[], float] = time.time
   ):
     self._attempts, self._seconds, self._clock = attempts, minutes * 60, clock
-    self._failures: dict[str, collections.deque[float]] = {}
+    self._made: dict[str, collections.deque[float]] = {}
     self._lock = threading.Lock()
 
-  def wait(self, key: str) -> float:
-    """Returns the seconds until another attempt is allowed, 0 for now."""
-    with self._lock:
-      self._forget()
-      failures = self._failures.get(key, ())
-      if len(failures) < self._attempts:
-        return 0.0
-      return max(0.0, failures[-self._attempts] + self._seconds - self._clock())
+  def attempt(self, key: str) -> float:
+    """Returns the seconds to wait; 0 allows the attempt, and counts it.
 
-  def fail(self, key: str) -> None:
+    It is counted before its end is known, so that many at once are no way
+    around the limit.
+    """
+    now = self._clock()
     with self._lock:
-      self._failures.setdefault(
-        key, collections.deque(maxlen=self._attempts)
-      ).append(self._clock())
+      self._forget(now)
+      made = self._made.setdefault(key, collections.deque())
+      if len(made) >= self._attempts:
+        return made[0] + self._seconds - now
+      made.append(now)
+      return 0.0
 
   def succeed(self, key: str) -> None:
+    """Forgets the attempts of a key."""
     with self._lock:
-      self._failures.pop(key, None)
+      self._made.pop(key, None)
 
-  def _forget(self) -> None:
-    old = self._clock() - self._seconds
-    for key in [k for k, f in self._failures.items() if f[-1] <= old]:
-      del self._failures[key]
+  def _forget(self, now: float) -> None:
+    """Drops what is older; keys in the order of their first attempt."""
+    for key, made in list(self._made.items()):
+      while made and made[0] <= now - self._seconds:
+        made.popleft()
+      if not made:
+        del self._made[key]

@@ -8,6 +8,7 @@ from instructgpt_jax.labeling import accounts, security, settings
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
 from instructgpt_jax.labeling.web.app import create_app
+from tests.labeling import postgres
 
 NOW = 1_800_000_000.0
 PASSWORD = 'correct horse'
@@ -17,6 +18,21 @@ PASSWORD = 'correct horse'
 def hashed():
   """The hash of PASSWORD: argon2 is slow on purpose, so once."""
   return security.hash_password(PASSWORD)
+
+
+@pytest.fixture(scope='session')
+def postgres_server():
+  """The folder of the socket of a PostgreSQL server."""
+  with postgres.server() as folder:
+    yield folder
+
+
+@pytest.fixture(params=['sqlite', 'postgresql'])
+def url(request, tmp_path):
+  """The URL of an empty database, one of each kind."""
+  if request.param == 'sqlite':
+    return f'sqlite:///{tmp_path}/url.db'
+  return postgres.new_database(request.getfixturevalue('postgres_server'))
 
 
 @pytest.fixture

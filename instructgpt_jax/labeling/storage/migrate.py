@@ -8,6 +8,7 @@ import alembic.command
 import alembic.config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import orm
 
 from instructgpt_jax.labeling.storage.database import Database
 
@@ -27,20 +28,33 @@ def migrate(database: Database) -> None:
   Raises:
     ValueError: if the database was made by a newer version.
   """
+  database.write(upgrade)
+
+
+def revision(session: orm.Session) -> str:
+  """Returns the version of the tables, '' where there are none."""
+  context = MigrationContext.configure(session.connection())
+  return context.get_current_revision() or ''
+
+
+def upgrade(session: orm.Session, target: str = 'head') -> None:
+  """Does what `migrate` does, within a transaction of the caller's."""
   config = settings()
-  known = {
-    s.revision for s in ScriptDirectory.from_config(config).walk_revisions()
-  }
-
-  def work(session) -> None:
-    connection = session.connection()
-    heads = MigrationContext.configure(connection).get_current_heads()
-    if set(heads) - known:
+  scripts = ScriptDirectory.from_config(config).walk_revisions()
+  known = {script.revision for script in scripts} | {'', 'head'}
+  for name in (revision(session), target):
+    if name not in known:
       raise ValueError(
-        f'The database is of a newer version ({", ".join(heads)}): install '
-        'the version that made it, or restore a backup of this one.'
+        f'Tables of version {name} were made by a newer program: install that '
+        'one, or restore a backup of this one.'
       )
-    config.attributes['connection'] = connection
-    alembic.command.upgrade(config, 'head')
+  config.attributes['connection'] = session.connection()
+  alembic.command.upgrade(config, target)
 
-  database.write(work)
+
+def drop(session: orm.Session) -> None:
+  """Removes all tables that the migrations made."""
+  if revision(session):
+    config = settings()
+    config.attributes['connection'] = session.connection()
+    alembic.command.downgrade(config, 'base')

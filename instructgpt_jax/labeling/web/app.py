@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from instructgpt_jax.labeling import security
@@ -24,11 +26,15 @@ ROUTERS = tuple(module.router for module in (public, work, admin, api))
 IMPORTS = ('/api/import', '/admin/import')
 
 
+# One address may try the names of so many people.
+ADDRESS_FACTOR = 20
+
+
 def create_app(settings: Settings) -> FastAPI:
   """Returns the application on the migrated database of the settings.
 
-  `app.state` has settings, database, signer, limiter, and `clock`, which
-  returns the seconds since 1970.
+  `app.state` has settings, database, signer, the limiters of log-ins by name
+  and by address, and `clock`, which returns the seconds since 1970.
 
   Raises:
     ValueError: for a secret that is none, or a route without a role.
@@ -51,14 +57,15 @@ def create_app(settings: Settings) -> FastAPI:
   app.state.signer = security.Signer(
     secret(settings.folder), settings.session_hours
   )
-  app.state.limiter = security.Limiter(
-    settings.login_attempts, settings.login_minutes
-  )
+  attempts, minutes = settings.login_attempts, settings.login_minutes
+  app.state.names = security.Limiter(attempts, minutes)
+  app.state.addresses = security.Limiter(ADDRESS_FACTOR * attempts, minutes)
   app.state.clock = time.time
   app.mount('/static', StaticFiles(directory=pages.STATIC), 'static')
   for router in ROUTERS:
     app.include_router(router)
   app.add_exception_handler(AnyHTTPException, _refused)
+  app.add_exception_handler(OperationalError, _unavailable)
   app.add_middleware(
     middleware.BodyLimit,
     limit=settings.request_kb * 1024,
@@ -80,4 +87,15 @@ async def _refused(request: Request, error: Any) -> Response:
     request.state.caller = access.Caller()
   return pages.page(
     request, 'error.html', error.status_code, message=str(error.detail)
+  )
+
+
+async def _unavailable(request: Request, _: Exception) -> Response:
+  """Says of a database that does not answer that nothing was done."""
+  logging.exception('%s %s', request.method, request.url.path)
+  return await _refused(
+    request,
+    HTTPException(
+      503, 'Nothing was saved. Try again.', headers={'retry-after': '5'}
+    ),
   )

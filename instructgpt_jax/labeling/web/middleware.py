@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -57,10 +58,6 @@ class Headers:
     await self._app(scope, receive, sent)
 
 
-class TooLarge(Exception):
-  """A body went over the limit while it was read."""
-
-
 class BodyLimit:
   """Answers 413 to a body of more bytes, whatever its length claims to be."""
 
@@ -72,28 +69,19 @@ class BodyLimit:
       await self._app(scope, receive, send)
       return
     limit = self._larger.get(scope['path'], self._limit)
-    refusal = PlainTextResponse(f'More than {limit // 1024} KB.', 413)
+    refusal = f'More than {limit // 1024} KB.'
     length = dict(scope['headers']).get(b'content-length', b'0')
     if not length.isdigit() or int(length) > limit:
-      await refusal(scope, receive, send)
+      await PlainTextResponse(refusal, 413)(scope, receive, send)
       return
-    seen, started = 0, False
+    seen = 0
 
     async def received() -> Message:
       nonlocal seen
       message = await receive()
       seen += len(message.get('body', b''))
       if seen > limit:
-        raise TooLarge
+        raise HTTPException(413, refusal)  # to whoever reads the body
       return message
 
-    async def sent(message: Message) -> None:
-      nonlocal started
-      started = True
-      await send(message)
-
-    try:
-      await self._app(scope, received, sent)
-    except TooLarge:
-      if not started:
-        await refusal(scope, receive, send)
+    await self._app(scope, received, send)

@@ -99,10 +99,11 @@ def authenticate(request: Request, name: str, password: str) -> Labeler:
   """
   state = request.app.state
   address = request.client.host if request.client else ''
-  # By name and address both: who guesses names or passwords is slowed down,
-  # and nobody can lock another out from elsewhere.
-  keys = (f'name {name.lower()} {address}', f'address {address}')
-  wait = max(state.limiter.wait(key) for key in keys)
+  # Whoever tries many names is slowed down by address, but not as soon: a
+  # whole office may share one. A name is locked for that address alone, or
+  # anybody could lock out anybody.
+  key = f'{name.lower()[:64]} {address}'
+  wait = max(state.names.attempt(key), state.addresses.attempt(address))
   if wait > 0:
     raise HTTPException(
       429,
@@ -112,16 +113,10 @@ def authenticate(request: Request, name: str, password: str) -> Labeler:
   with state.database.reading() as session:
     labeler = accounts.find(session, name)
   hashed = labeler.password if labeler else None
-  if (
-    not security.verify_password(hashed, password)
-    or labeler is None
-    or (labeler.status == 'blocked')
-  ):
-    for key in keys:
-      state.limiter.fail(key)
+  right = security.verify_password(hashed, password)
+  if not right or labeler is None or labeler.status == 'blocked':
     raise HTTPException(401, WRONG)
-  for key in keys:
-    state.limiter.succeed(key)
+  state.names.succeed(key)
   return labeler
 
 
