@@ -34,6 +34,16 @@ ROUTES = {
   'POST /work/skip': 'labeler',
   # Admin
   'GET /admin': 'admin',
+  'GET /admin/agreement': 'admin',
+  'GET /admin/audit': 'admin',
+  'GET /admin/export': 'admin',
+  'POST /admin/import': 'admin',
+  'POST /admin/invite': 'admin',
+  'GET /admin/labelers': 'admin',
+  'POST /admin/labelers/{number}/status': 'admin',
+  'GET /admin/prompts': 'admin',
+  'GET /admin/prompts/{number}': 'admin',
+  'GET /admin/results': 'admin',
   # API
   'POST /api/login': 'anyone!',
   'GET /api/next': 'labeler',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import time
 from typing import Any
 
 import jinja2
@@ -34,6 +35,33 @@ _ENVIRONMENT = jinja2.Environment(
   trim_blocks=True,
   lstrip_blocks=True,
 )
+
+
+def moment(seconds: float | None) -> str:
+  """Returns a time since 1970 as people read it, in UTC."""
+  return (
+    ''
+    if seconds is None
+    else (time.strftime('%Y-%m-%d %H:%M', time.gmtime(seconds)))
+  )
+
+
+def duration(seconds: float | None) -> str:
+  """Returns seconds as 45 s, 3.2 min or 1.5 h."""
+  if seconds is None:
+    return ''
+  if seconds < 100:
+    return f'{seconds:.0f} s'
+  return (
+    f'{seconds / 60:.1f} min' if seconds < 6000 else (f'{seconds / 3600:.1f} h')
+  )
+
+
+def percent(share: float | None) -> str:
+  return '' if share is None else f'{100 * share:.1f}%'
+
+
+_ENVIRONMENT.filters.update(moment=moment, duration=duration, percent=percent)
 
 
 def page(
