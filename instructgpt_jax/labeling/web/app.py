@@ -19,9 +19,15 @@ from instructgpt_jax.labeling import security
 from instructgpt_jax.labeling.settings import Settings, secret
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.web import access, middleware, pages
-from instructgpt_jax.labeling.web.routes import admin, api, public, work
+from instructgpt_jax.labeling.web.routes import (
+  admin,
+  api,
+  public,
+  reports,
+  work,
+)
 
-ROUTERS = tuple(module.router for module in (public, work, admin, api))
+ROUTERS = tuple(module.router for module in (public, work, admin, reports, api))
 # Uploads of data have a limit of their own.
 IMPORTS = ('/api/import', '/admin/import')
 
