@@ -24,6 +24,7 @@ from instructgpt_jax.steps import experience
 from instructgpt_jax.types import Frozen, PpoBatch
 
 FLAGS = flags.FLAGS
+OWN = 'ptx', 'minibatches', 'microbatch', 'windows', 'recompute_logp'
 
 
 def settings(given: Any, ptx: bool) -> Any:
@@ -35,6 +36,9 @@ def settings(given: Any, ptx: bool) -> Any:
   made.ppo.ptx_rows = int(ptx)
   made.ppo.ema_decay = 0.992 if ptx else 0.0
   made.ppo.critic_warmup = 0
+  made.ppo.microbatch_rows = given.microbatch
+  made.ppo.windows.prompt, made.ppo.windows.response = 1, given.windows
+  made.ppo.recompute_logp = given.recompute_logp
   return made
 
 
@@ -124,7 +128,7 @@ def measure(given: Any) -> dict[str, Any]:
     'compile_s': round(whole.compile, 2),
     'peak_mb': measuring.peak_memory(),
     'machine': machine,
-    'flags': workload.values('ptx', 'minibatches'),
+    'flags': workload.values(*OWN),
   }
 
 
@@ -159,4 +163,7 @@ if __name__ == '__main__':
   )
   flags.DEFINE_bool('ptx', False, 'Whether text and average are there.')
   flags.DEFINE_integer('minibatches', 1, 'Updates per iteration.')
+  flags.DEFINE_integer('microbatch', 0, 'Rows at a time, 0 for all.')
+  flags.DEFINE_integer('windows', 1, 'Widths that responses are cut to.')
+  flags.DEFINE_bool('recompute_logp', True, "Not the sampler's log-probs.")
   app.run(main)

@@ -457,6 +457,13 @@ def base() -> ConfigDict:
       microbatch_rows=0,  # episodes, in an update
       ptx_microbatch_rows=0,  # rows of text, in an update
       rollout_rows=0,  # episodes that are written and scored at a time
+      # ours: into how many widths prompts and responses are cut. A slice of
+      # microbatch_rows episodes of like lengths is computed in the smallest
+      # pair that holds it; each pair is compiled. 1 cuts nothing.
+      windows=dict(prompt=1, response=1),
+      # False: old log-probs are the sampler's, one forward less; the first
+      # ratio is then 1 up to rounding.
+      recompute_logp=True,
       chunk=256,
       log_every=1,
       evaluate_every=4,

@@ -191,12 +191,23 @@ def programs(
   sampling: dict[str, Any] = dict(
     sampling_settings=session.sampling(settings.temperature)
   )
-  reading: dict[str, Any] = dict(chunk=settings.chunk)
+  score_parts = ppo_settings.score_parts(session)
+  reading: dict[str, Any] = dict(
+    chunk=settings.chunk,
+    windows=ppo_settings.windows(session.config),
+    recompute_logp=settings.recompute_logp,
+  )
   bind = functools.partial
-  rollout = bind(rollout_lib.rollout, **both, **sampling, **reading)
+  rollout = bind(
+    rollout_lib.rollout, **both, **sampling, **reading, score_parts=score_parts
+  )
   write = bind(rollout_lib.write, **both, **sampling)
   measure = bind(
-    rollout_lib.measure, **both, **reading, temperature=settings.temperature
+    rollout_lib.measure,
+    networks=networks,
+    parts=score_parts,
+    temperature=settings.temperature,
+    **reading,
   )
 
   def update(state: PpoState, *args: Any) -> tuple[PpoState, Metrics]:
@@ -208,6 +219,9 @@ def programs(
       optimizers=optimizers,
       settings=ppo_settings.static(session),
     )
+    if not settings.recompute_logp:  # what the first look at them said
+      entropy = metrics['ppo/policy/entropy']
+      metrics = metrics | {'objective/entropy_per_token': entropy}
     return state, metrics | {'lr': Mean.of(rate)}
 
   return Programs(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from ml_collections import ConfigDict
+
 from instructgpt_jax.stages import training
 from instructgpt_jax.stages.session import Session
+from instructgpt_jax.steps import windows as windows_lib
 from instructgpt_jax.steps.experience import PpoSettings
+from instructgpt_jax.steps.windows import Windows
 
 
 def static(session: Session) -> PpoSettings:
@@ -33,4 +37,28 @@ def static(session: Session) -> PpoSettings:
     microbatches=count(session, ppo.minibatch_size, ppo.microbatch_rows),
     ptx_microbatches=count(session, text, ppo.ptx_microbatch_rows),
     chunk=ppo.chunk,
+    windows=windows(session.config),
   )
+
+
+def windows(config: ConfigDict) -> Windows | None:
+  """Returns what slices of episodes are cut to, None: they are not."""
+  counts, data = config.ppo.windows, config.data
+  return windows_lib.make(
+    data.prompt_length,
+    data.response_length,
+    (counts.prompt, counts.response),
+  )
+
+
+def score_parts(session: Session) -> int:
+  """Returns into how many slices the rows of a rollout are scored.
+
+  Where windows cut padding off, in slices as small as those of an update: of
+  all rows at once the longest would decide.
+  """
+  ppo, count = session.config.ppo, training.slices_of
+  at_once = [ppo.rollout_rows]
+  if windows(session.config) is not None:
+    at_once.append(ppo.microbatch_rows)
+  return max(count(session, ppo.batch_size, rows) for rows in at_once)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from instructgpt_jax.algos import advantages as advantages_lib
 from instructgpt_jax.algos import kl as kl_lib
 from instructgpt_jax.algos import masked, repetition
+from instructgpt_jax.steps.windows import Windows
 from instructgpt_jax.types import Experience, Mean, Metrics, Rollout
 
 
@@ -36,6 +37,7 @@ class PpoSettings:
   microbatches: int  # slices of a minibatch's episodes, one at a time
   ptx_microbatches: int  # the same of its rows of text
   chunk: int
+  windows: Windows | None = None  # what slices of episodes are cut to
 
 
 def make_experience(

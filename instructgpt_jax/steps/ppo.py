@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import flax.struct
 import jax
+import jax.numpy as jnp
 import optax
 
 from instructgpt_jax.algos import kl as kl_lib
@@ -14,6 +16,7 @@ from instructgpt_jax.algos import ppo
 from instructgpt_jax.steps import rollout as rollout_lib
 from instructgpt_jax.steps import sft as sft_lib
 from instructgpt_jax.steps import state as state_lib
+from instructgpt_jax.steps import windows as windows_lib
 from instructgpt_jax.steps.experience import PpoSettings, make_experience
 from instructgpt_jax.types import (
   Experience,
@@ -75,6 +78,7 @@ def policy_gradients(
     metrics = {
       'ppo/loss/policy': loss,
       'ppo/policy/entropy': Mean.of(entropy, mask),
+      'ppo/policy/logp_change': Mean.of(jnp.abs(logp - rollout.logp), mask),
     }
     metrics |= {f'ppo/policy/{name}': mean for name, mean in stats.items()}
     return loss.total / weight, metrics
@@ -83,7 +87,10 @@ def policy_gradients(
     state_lib.accumulate, params=params, key=key, frozen=frozen
   )
   grads, metrics = accumulate(
-    loss_fn, batch=batch.experience, parts=settings.microbatches
+    loss_fn,
+    batch=batch.experience,
+    parts=settings.microbatches,
+    within=functools.partial(_within, settings=settings),
   )
   if batch.pretrain is None:
     return grads, metrics
@@ -143,7 +150,27 @@ def value_gradients(
     parts=settings.microbatches,
     key=key,
     frozen=frozen,
+    within=functools.partial(_within, settings=settings),
   )
+
+
+def _within(
+  fn: Callable[[Experience], Any], part: Experience, *, settings: PpoSettings
+) -> Any:
+  """Returns fn(part), as little padding in it as the windows allow."""
+  rollout = part.rollout
+  masks = rollout.mask, rollout.response_mask
+  return windows_lib.within(fn, part, *masks, settings.windows)
+
+
+def _sorted(experience: Experience, settings: PpoSettings) -> Experience:
+  """Returns the rows such that microbatches are of like lengths."""
+  if settings.windows is None:
+    return experience
+  rollout = experience.rollout
+  masks = rollout.mask, rollout.response_mask
+  rows = windows_lib.order(*masks, settings.windows, settings.microbatches)
+  return jax.tree.map(lambda x: x[rows], experience)
 
 
 def _prompt_length(rollout: Rollout) -> int:
@@ -166,6 +193,7 @@ def ppo_minibatch_step(
   stand beside what is `frozen`.
   """
   key = jax.random.key(0)  # no dropout in PPO: ratios must be reproducible
+  batch = batch.replace(experience=_sorted(batch.experience, settings))
   bound: dict[str, Any] = dict(networks=networks, settings=settings, key=key)
   base = critic = None
   if frozen is not None:

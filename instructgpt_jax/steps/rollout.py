@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,9 @@ from instructgpt_jax.models import decoder, lora, memory
 from instructgpt_jax.steps import decoding
 from instructgpt_jax.steps import reward as reward_lib
 from instructgpt_jax.steps import state as state_lib
+from instructgpt_jax.steps import windows as windows_lib
 from instructgpt_jax.steps.generation import Sampling, generate
+from instructgpt_jax.steps.windows import Windows
 from instructgpt_jax.types import (
   Frozen,
   Generation,
@@ -114,11 +117,13 @@ def rollout(
   networks: Networks,
   sampling_settings: Sampling,
   parts: int = 1,
-  chunk: int | None = None,
+  score_parts: int | None = None,
+  **reading: Any,
 ) -> tuple[Rollout, Metrics]:
   """Returns responses with all that PPO needs to know before its updates.
 
-  `write`, then `measure`: of each `parts` slices of the rows, one at a time.
+  `write`, then `measure`: of each `parts` slices of the rows, one at a time,
+  and of `score_parts` in `measure` if given. `reading` is the rest for it.
   """
   generation = write(
     state,
@@ -135,8 +140,8 @@ def rollout(
     generation,
     networks=networks,
     temperature=sampling_settings.temperature,
-    parts=parts,
-    chunk=chunk,
+    parts=score_parts or parts,
+    **reading,
   )
 
 
@@ -172,12 +177,15 @@ def measure(
   networks: Networks,
   temperature: float,
   parts: int,
-  chunk: int | None,
+  chunk: int | None = None,
+  windows: Windows | None = None,
+  recompute_logp: bool = True,
 ) -> tuple[Rollout, Metrics]:
   """Returns the generation as policy, reference, value net and reward see it.
 
   `logp` is recomputed by `analyze`, so that the first minibatch's ratio is 1
   by construction; how far the sampler's own log-probs lie from it is logged.
+  Or it is the sampler's: a forward less, and the ratio 1 up to rounding.
   """
   one = functools.partial(
     _measure,
@@ -186,14 +194,44 @@ def measure(
     networks=networks,
     temperature=temperature,
     chunk=chunk,
+    windows=windows,
+    recompute_logp=recompute_logp,
   )
-  found, entropy = state_lib.by_parts(one, generation, parts)
-  gap = jnp.abs(found.logp - generation.logp)
-  return found, {
-    'rollout/logp_gap': Mean.of(gap, found.response_mask),
-    'objective/entropy': Mean.of(entropy.sum(1)),
-    'objective/entropy_per_token': Mean.of(entropy, found.response_mask),
+  if windows is None:
+    found = state_lib.by_parts(one, generation, parts)
+  else:
+    masks = generation.mask, generation.response_mask
+    rows = windows_lib.order(*masks, windows, parts)
+    alike = jax.tree.map(lambda x: x[rows], generation)
+    found = state_lib.by_parts(one, alike, parts)
+    found = jax.tree.map(lambda x: x[jnp.argsort(rows)], found)
+  rollout = Rollout(
+    tokens=generation.tokens,
+    mask=generation.mask,
+    response_mask=generation.response_mask,
+    logp=generation.logp if found.logp is None else found.logp,
+    ref_logp=found.ref_logp,
+    values=found.values,
+    score=found.score,
+  )
+  if found.logp is None:
+    return rollout, {}
+  gap, mask = jnp.abs(found.logp - generation.logp), generation.response_mask
+  return rollout, {
+    'rollout/logp_gap': Mean.of(gap, mask),
+    'objective/entropy': Mean.of(found.entropy.sum(1)),
+    'objective/entropy_per_token': Mean.of(found.entropy, mask),
   }
+
+
+class _Seen(NamedTuple):
+  """What the networks say of some rows; [B R], pads set to 0."""
+
+  logp: jax.Array | None
+  entropy: jax.Array | None
+  ref_logp: jax.Array
+  values: jax.Array
+  score: jax.Array  # [B]
 
 
 def _measure(
@@ -204,35 +242,43 @@ def _measure(
   networks: Networks,
   temperature: float,
   chunk: int | None,
-) -> tuple[Rollout, jax.Array]:
-  """Returns the rollout of some rows and entropies [B R], pads set to 0."""
-  written = part.tokens, part.mask
-  length = part.tokens.shape[1] - part.response_mask.shape[1]
-  logps = functools.partial(
-    analyze, prompt_length=length, temperature=temperature, chunk=chunk
-  )
-
-  def keep(x: jax.Array) -> jax.Array:
-    return jnp.where(part.response_mask, x, 0.0)
-
+  windows: Windows | None,
+  recompute_logp: bool,
+) -> _Seen:
+  """Returns what the networks see, their padding cut off meanwhile."""
+  r = part.response_mask.shape[1]
   # Adapters stand beside the reference and the reward model: no second copy.
   policy = lora.union(state.policy.params, frozen.reference)
   value = lora.union(state.value.params, frozen.critic)
-  logp, entropy = logps(policy, *written, model=networks.policy)
-  reference = lora.base(networks.policy)
-  ref_logp, _ = logps(frozen.reference, *written, model=reference)
-  values = analyze_values(
-    value, *written, model=networks.reward, prompt_length=length
-  )
-  rollout = Rollout(
-    tokens=part.tokens,
-    mask=part.mask,
-    response_mask=part.response_mask,
-    logp=keep(logp),
-    ref_logp=keep(ref_logp),
-    values=keep(values),
-    score=reward_lib.score(
-      frozen.reward, *written, model=lora.base(networks.reward)
-    ),
-  )
-  return rollout, keep(entropy)
+
+  def read(part: Generation) -> _Seen:
+    written, mask = (part.tokens, part.mask), part.response_mask
+    length = part.tokens.shape[1] - mask.shape[1]
+    logps = functools.partial(
+      analyze, prompt_length=length, temperature=temperature, chunk=chunk
+    )
+
+    def keep(x: jax.Array) -> jax.Array:
+      room = ((0, 0), (0, r - mask.shape[1]))
+      return jnp.pad(jnp.where(mask, x, 0.0), room)
+
+    logp = entropy = None
+    if recompute_logp:
+      found = logps(policy, *written, model=networks.policy)
+      logp, entropy = map(keep, found)
+    reference = lora.base(networks.policy)
+    ref_logp, _ = logps(frozen.reference, *written, model=reference)
+    values = analyze_values(
+      value, *written, model=networks.reward, prompt_length=length
+    )
+    judge = lora.base(networks.reward)
+    return _Seen(
+      logp,
+      entropy,
+      keep(ref_logp),
+      keep(values),
+      reward_lib.score(frozen.reward, *written, model=judge),
+    )
+
+  masks = part.mask, part.response_mask
+  return windows_lib.within(read, part, *masks, windows)

@@ -98,6 +98,7 @@ def accumulate(
   key: jax.Array,
   frozen: Params | None = None,
   grads: Params | None = None,
+  within: Callable[[Callable[[Any], Any], Any], Any] | None = None,
 ) -> tuple[Params, Metrics]:
   """Returns the gradient summed over `parts` slices, and merged metrics.
 
@@ -106,12 +107,19 @@ def accumulate(
   the exact gradient of the token-weighted mean, however unequal the slices.
   It is taken by `params` alone; `loss_fn` gets them joined with `frozen`.
   `grads`, the gradient of another part of the same loss, is added to it.
+  `within(gradient, slice)` calls `gradient` with less of the slice, if given.
   """
 
   def loss(params: Params, *args: Any) -> tuple[jax.Array, Metrics]:
     return loss_fn(lora.union(params, frozen), *args)
 
-  grad_fn = jax.grad(loss, has_aux=True)
+  gradient = jax.grad(loss, has_aux=True)
+
+  def grad_fn(params: Params, rows: Any, key: jax.Array) -> Any:
+    if within is None:
+      return gradient(params, rows, key)
+    return within(lambda rows: gradient(params, rows, key), rows)
+
   if parts == 1:
     found, metrics = grad_fn(params, batch, key)
     # As sums over slices are, whatever type the params have.
