@@ -245,6 +245,7 @@ def label() -> ConfigDict:
       url='',  # postgresql://USER@HOST/NAME; '': SQLite in DIR/labeling
       # JSON Lines (.gz, .zst too) that `:import` and the first start read.
       files=(),
+      use='work',  # of files; or 'screening', 'gold': their answers are known
       # What is asked of what is imported; 'comparison' is of two models.
       kinds=('rating', 'ranking'),
       completions=(2, 9),  # fewest and most per prompt (A.3)
@@ -492,6 +493,29 @@ def base() -> ConfigDict:
       files=(),
       shot_files=(),
       online=False,  # fetch sets that are not here
+      # Who says whether answers to TruthfulQA are true: 'overlap' with the
+      # given ones, an address .../chat/completions, or folders of classifiers.
+      truth=dict(
+        judge='overlap',
+        model='',
+        key='OPENAI_API_KEY',  # the environment variable that holds it
+        answers='',  # a file in which a server's answers are kept
+        workers=8,
+        information='',
+        label='yes',
+      ),
+      # And how toxic a text is: 'words' of a list, 'perspective' (key in
+      # PERSPECTIVE_API_KEY), or the folder of a classifier.
+      toxicity=dict(
+        scorer='words', words='', label='toxic', answers='', per_second=1.0
+      ),
+      baseline='sft',  # what the others are preferred to, or not
+      # A model that says which of two answers is better, in both orders:
+      # address .../chat/completions and its name.
+      judge=dict(url='', model='', key='OPENAI_API_KEY'),
+      # A folder of the labelling application's comparisons.jsonl (their models
+      # named as here) and ratings.jsonl.
+      people='',
     )
   )
   return config

@@ -3,10 +3,12 @@
 import ast
 import dataclasses
 import functools
+import inspect
 
 import pytest
 
 from configs import common
+from instructgpt_jax.evals.judges import toxicity, truth
 from instructgpt_jax.models import config as model_config
 from instructgpt_jax.stages import checks, sources
 from tests.config_files import ROOT, leaves
@@ -77,7 +79,10 @@ def readers(path):
   if rest and rest[-1].endswith('optimizer'):
     return block_reads('settings') & shared
   if rest:  # data.world, data.files
-    return block_reads(rest[-1]) | reads('stages/checks.py')
+    # These are passed on whole, by name.
+    judge = {'truth': truth.made, 'toxicity': toxicity.made}.get(rest[-1])
+    whole = inspect.signature(judge).parameters if judge else ()
+    return {*whole} | block_reads(rest[-1]) | reads('stages/checks.py')
   if block in checks.KNOWN:  # a stage, and what it shares with the others
     own = reads(f'stages/{block}.py') | reads('stages/training.py')
     return own | block_reads(block)
@@ -122,6 +127,7 @@ def test_every_knob_is_read_where_it_belongs():
     ('mesh', 'expert'),
     ('data', 'world', 'questions'),
     ('curate', 'duplicates', 'similarity'),
+    ('evaluate', 'toxicity', 'threshold'),
   ],
 )
 def test_a_knob_that_nothing_reads_would_be_noticed(path):

@@ -175,7 +175,7 @@ def _reward(report: Mapping[str, Any]) -> Table:
     if isinstance(value, (int, float))
   ]
   for who, label in _CROSS.items():
-    x = _interval((report.get('labeler_cv') or {}).get(who))
+    x = interval((report.get('labeler_cv') or {}).get(who))
     if x:
       mean, low, high = (f'{100 * x[k]:.1f}' for k in ('mean', 'low', 'high'))
       rows.append([label, f'{mean}% [{low}, {high}]'])

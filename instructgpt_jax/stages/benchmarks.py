@@ -13,6 +13,7 @@ from instructgpt_jax.evals.engine import Engine
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.passes import Devices, Passes
 from instructgpt_jax.evals.task import Settings, Task
+from instructgpt_jax.evals.tasks import toxicity, truthfulqa
 from instructgpt_jax.stages import candidates, layouts
 from instructgpt_jax.stages.session import Session, describe
 
@@ -37,6 +38,10 @@ def task_settings(config: ConfigDict, shots: int) -> Settings:
     shot_files=dict(evaluate.shot_files),
     seed=config.seed,
     limit=evaluate.limit,
+    options={
+      toxicity.KEY: evaluate.toxicity.to_dict(),
+      truthfulqa.KEY: evaluate.truth.to_dict(),
+    },
   )
 
 
@@ -77,8 +82,18 @@ def run(
 def asked(
   config: ConfigDict, tasks: Mapping[str, Task | str], shots: int, model: Model
 ) -> list[registry.Row]:
-  """Returns the rows of one model, asked with so many examples."""
-  return list(registry.rows(tasks, task_settings(config, shots), model))
+  """Returns the rows of one model, asked with so many examples.
+
+  A task that it cannot do, such as writing more than it can read, has a row
+  that says so.
+  """
+  settings, found = task_settings(config, shots), []
+  for name, task in tasks.items():
+    try:
+      found += registry.rows({name: task}, settings, model)
+    except ValueError as error:
+      found.append(registry.Row(name, shots, None, f'not asked: {error}'))
+  return found
 
 
 def engine(session: Session, name: str, folder: pathlib.Path) -> Engine:

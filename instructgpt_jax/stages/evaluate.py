@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from instructgpt_jax.runtime import distributed
-from instructgpt_jax.stages import benchmarks, candidates, judging
+from instructgpt_jax.stages import benchmarks, candidates, judging, preferring
 from instructgpt_jax.stages.session import Session
 
 
@@ -22,7 +22,8 @@ def run(session: Session) -> dict[str, Any]:
   }
   found: dict[str, Any] = {}
   if config.evaluate.prompts:
-    found |= judging.run(session, folders)
+    judged = judging.run(session, folders)
+    found |= judging.summary(judged) | preferring.run(session, judged)
   if config.evaluate.tasks:
     found |= benchmarks.run(session, folders)
   return found

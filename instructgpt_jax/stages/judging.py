@@ -36,8 +36,8 @@ class Judged:
 
 def run(
   session: Session, folders: Mapping[str, pathlib.Path]
-) -> dict[str, Any]:
-  """Returns the tables of all models that have the run's tokenizer.
+) -> dict[str, Judged]:
+  """Returns what all models do that have the run's tokenizer.
 
   Prompts with every model's answer go to `evaluate/samples.jsonl`.
   """
@@ -53,7 +53,7 @@ def run(
     writer.truncate(-1)
     if distributed.is_main():
       writer.write_samples(0, side_by_side(session, judged))
-  return summary(judged)
+  return judged
 
 
 def judge(
