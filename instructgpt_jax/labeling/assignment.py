@@ -108,13 +108,17 @@ def hold(
   One that has run out is taken up again as long as nobody else has the task.
 
   Raises:
-    LeaseError: if it was answered or skipped, or others have the task.
+    LeaseError: if it was answered or skipped, others have the task, or a
+      budget is spent.
   """
   if lease.state == 'held':
     lease.expires = now + 60 * settings.lease_minutes
     return lease
   if lease.state != 'expired':
     raise LeaseError(f'This task was {lease.state}. Ask for the next one.')
+  owner = session.get_one(Labeler, lease.labeler_id)
+  if _spent(session, owner, settings):
+    raise LeaseError('No more answers are wanted. Thank you.')
   if not session.get_one(Task, lease.task_id).open:
     raise LeaseError(
       'Your time for this task ran out, and others have taken it. Ask for the '

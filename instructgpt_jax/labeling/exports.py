@@ -26,7 +26,7 @@ def comparisons(session: orm.Session) -> Iterator[Record]:
   The responses stand in the order of the import, for all labelers the same.
   """
   for one in _work(session, said.Ranked):
-    place = {output: k for k, output in enumerate(one.task.outputs)}
+    place = {output: k for k, output in enumerate(one.imported)}
     pairs = sorted(
       zip(one.outputs, one.ranks, strict=True), key=lambda p: place[p[0].id]
     )
@@ -91,28 +91,26 @@ def write(
 
 def _work(session: orm.Session, kinds: tuple[str, ...]) -> Iterator[Said]:
   found = (one for one in said.read(session, kinds) if one.is_work)
-  return iter(
-    sorted(found, key=lambda o: (o.prompt.key, o.task.key, o.labeler))
-  )
+  return iter(sorted(found, key=lambda o: (o.prompt, o.task, o.labeler)))
 
 
 def _record(one: Said) -> Record:
-  extra = one.prompt.extra
+  extra = one.extra
   record: Record = {
-    'id': f'{one.prompt.key}/{one.task.key}/{one.labeler}',
+    'id': f'{one.prompt}/{one.task}/{one.labeler}',
     'source': extra.get('source', 'labeling'),
-    'prompt_id': one.prompt.key,
+    'prompt_id': one.prompt,
   }
-  if one.prompt.user is not None:
-    record['user_id'] = one.prompt.user
+  if one.user is not None:
+    record['user_id'] = one.user
   if 'messages' in extra:
     record['messages'] = extra['messages']
   else:
-    record['prompt'] = extra.get('prompt', one.prompt.text)
+    record['prompt'] = extra.get('prompt', one.text)
     if 'system' in extra:
       record['system'] = extra['system']
   return record | {
-    'task': one.task.kind,
+    'task': one.kind,
     'labeler': one.labeler,
     'labeler_id': one.labeler,
     'labeler_group': one.group,

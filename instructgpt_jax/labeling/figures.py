@@ -66,7 +66,7 @@ def labelers(rows: Sequence[Said]) -> list[dict[str, Any]]:
     {
       'labeler': name,
       'group': own[0].group,
-      'answers': dict(collections.Counter(row.task.kind for row in own)),
+      'answers': dict(collections.Counter(row.kind for row in own)),
       'median_seconds': statistics.median(row.seconds for row in own),
       **_habits(own),
       'quality': _mean(row.payload['quality'] for row in _of(own, ('rating',))),
@@ -88,7 +88,7 @@ def win_rates(rows: Sequence[Said]) -> dict[str, list[dict[str, Any]]]:
     for row in part:
       if row.is_work:
         for key, won in _wins(row):
-          cases[key].append((row.prompt.key, won, 1.0))
+          cases[key].append((row.prompt, won, 1.0))
     found[name] = [
       {'model': model, 'over': other, **(_ratio(cases[model, other]) or {})}
       for model, other in sorted(cases)
@@ -106,8 +106,7 @@ def likert(rows: Sequence[Said]) -> list[dict[str, Any]]:
   for model, part in _models(rows):
     values = [row.payload['quality'] for row in part]
     cases = [
-      (row.prompt.key, value, 1.0)
-      for row, value in zip(part, values, strict=True)
+      (row.prompt, value, 1.0) for row, value in zip(part, values, strict=True)
     ]
     counts = [values.count(value) for value in range(worst, best + 1)]
     ratio = agreement.ratio_interval(cases)
@@ -126,7 +125,7 @@ def flags(rows: Sequence[Said]) -> list[dict[str, Any]]:
       **{
         name: _ratio(
           [
-            (row.prompt.key, float(row.payload['flags'][name]), 1.0)
+            (row.prompt, float(row.payload['flags'][name]), 1.0)
             for row in part
             if row.payload['flags'][name] is not None
           ]
@@ -142,15 +141,15 @@ def _ranking(row: Said) -> agreement.Ranking:
   ranks = dict(
     zip((output.id for output in row.outputs), row.ranks, strict=True)
   )
-  ordered = [ranks[output] for output in row.task.outputs]
-  return agreement.Ranking(str(row.task.id), row.labeler, ordered)
+  ordered = [ranks[output] for output in row.imported]
+  return agreement.Ranking(row.task, row.labeler, ordered)
 
 
 def _habits(own: Sequence[Said]) -> dict[str, Interval]:
   pairs = [
     pair
     for row in own
-    if row.task.kind in (*said.Ranked, 'screening')
+    if row.kind in (*said.Ranked, 'screening')
     for pair in _pairs(row)
   ]
   ordered = [(a, b) for a, b in pairs if a[1] != b[1]]
@@ -222,7 +221,7 @@ def _groups(rows: Iterable[Said]) -> Iterator[tuple[str, list[Said]]]:
 
 
 def _of(rows: Iterable[Said], kinds: Sequence[str]) -> list[Said]:
-  return [row for row in rows if row.task.kind in kinds]
+  return [row for row in rows if row.kind in kinds]
 
 
 def _models(rows: Sequence[Said]) -> Iterator[tuple[str, list[Said]]]:

@@ -12,6 +12,7 @@ from sqlalchemy import orm
 
 from instructgpt_jax.labeling.storage.models import (
   KINDS,
+  STATUSES,
   Answer,
   Flag,
   Labeler,
@@ -83,7 +84,8 @@ def progress(session: orm.Session) -> Progress:
   )
   return Progress(
     kinds=kinds,
-    labelers={
+    labelers=dict.fromkeys(STATUSES, 0)
+    | {
       status: number
       for status, number in session.execute(people.group_by(Labeler.status))
     },

@@ -36,9 +36,15 @@ class Shown:
 class Said:
   """One answer. `outputs`, and what it says of each, in the order shown."""
 
-  task: Task
-  prompt: Prompt
+  kind: str
+  task: str  # its key
+  is_work: bool  # asked for its own sake, not to test the labeler
+  prompt: str  # its key
+  text: str  # of the prompt, as it was shown
+  user: str | None
+  extra: dict[str, Any]  # of the prompt's record
   outputs: tuple[Shown, ...]
+  imported: tuple[int, ...]  # the outputs in the order of their record
   labeler: str  # a pseudonym
   group: str
   payload: dict[str, Any]
@@ -51,11 +57,6 @@ class Said:
     """1 best, equal is a tie; of a ranking, comparison or screening."""
     return self.payload['ranks']
 
-  @property
-  def is_work(self) -> bool:
-    """Whether it was asked for its own sake, not to test the labeler."""
-    return self.task.kind != 'screening' and self.task.gold is None
-
 
 def pseudonym(labeler_id: int) -> str:
   """Returns the name under which a labeler's answers leave the application."""
@@ -63,14 +64,19 @@ def pseudonym(labeler_id: int) -> str:
 
 
 def read(
-  session: orm.Session,
-  kinds: Collection[str] = KINDS,
-  *,
-  labeler: int | None = None,
+  session: orm.Session, kinds: Collection[str] = KINDS
 ) -> Iterator[Said]:
   """Yields answers by prompt, task and labeler, whenever they came."""
+  columns = (
+    *(Task.kind, Task.key.label('task'), Task.outputs.label('imported')),
+    *(Task.gold, Prompt.key.label('prompt'), Prompt.text, Prompt.user),
+    *(Prompt.extra, Lease.order.label('shown'), Labeler.id.label('who')),
+    *(Labeler.group, Answer.payload, Answer.seconds, Answer.score),
+    Answer.created.label('at'),
+  )
   answers = (
-    sa.select(Answer, Task, Prompt, Lease.order, Labeler.id, Labeler.group)
+    sa.select(*columns)
+    .select_from(Answer)
     .join(Task, Answer.task_id == Task.id)
     .join(Prompt, Task.prompt_id == Prompt.id)
     .join(Lease, Answer.lease_id == Lease.id)
@@ -78,20 +84,17 @@ def read(
     .where(Task.kind.in_(kinds))
     .order_by(Prompt.id, Task.id, Labeler.id)
   )
-  if labeler is not None:
-    answers = answers.where(Answer.labeler_id == labeler)
-  shown = _outputs(session)
-  for answer, task, prompt, order, who, group in session.execute(answers):
+  outputs = _outputs(session)
+  for row in session.execute(answers):
+    found = dict(row._mapping)
+    gold, who, shown = (found.pop(name) for name in ('gold', 'who', 'shown'))
+    imported = tuple(found.pop('imported'))
     yield Said(
-      task=task,
-      prompt=prompt,
-      outputs=tuple(shown[number] for number in order),
+      **found,
+      is_work=gold is None and row.kind != 'screening',
+      outputs=tuple(outputs[number] for number in shown),
+      imported=imported,
       labeler=pseudonym(who),
-      group=group,
-      payload=answer.payload,
-      seconds=answer.seconds,
-      score=answer.score,
-      at=answer.created,
     )
 
 
