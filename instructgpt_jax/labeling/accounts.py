@@ -40,14 +40,21 @@ def invite(
   days: float,
   by: int | None,
   note: str = '',
+  heldout_share: float = 0.0,
 ) -> str:
   """Returns the token of a new invitation; it is kept nowhere.
+
+  Of labelers invited to the group 'auto', that share is held out.
 
   Raises:
     ValueError: for a role or group that there is not.
   """
-  if role not in ROLES or group not in GROUPS:
+  if role not in ROLES or group not in (*GROUPS, 'auto'):
     raise ValueError(f'A role is one of {ROLES}, a group one of {GROUPS}.')
+  if group == 'auto':
+    group = (
+      _next_group(session, heldout_share) if role == 'labeler' else 'train'
+    )
   token = security.make_token()
   invitation = Invitation(
     token_hash=security.hash_token(token),
@@ -64,6 +71,17 @@ def invite(
     session, now, by, 'invite', invitation=invitation.id, role=role, group=group
   )
   return token
+
+
+def _next_group(session: orm.Session, heldout_share: float) -> str:
+  """Returns the group that brings the labelers nearest to the share."""
+  groups = list(
+    session.scalars(
+      sa.select(Invitation.group).where(Invitation.role == 'labeler')
+    )
+  )
+  fewer = groups.count('heldout') + 0.5 < heldout_share * (len(groups) + 1)
+  return 'heldout' if fewer else 'train'
 
 
 def invitation(

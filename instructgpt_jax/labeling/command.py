@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import socket
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 
-from instructgpt_jax.labeling import accounts
-from instructgpt_jax.labeling.settings import Settings, keep, make
+from instructgpt_jax.labeling import accounts, exports, imports, incoming
+from instructgpt_jax.labeling.settings import Settings, make
+from instructgpt_jax.labeling.storage import backup
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
 from instructgpt_jax.labeling.web.app import create_app
@@ -23,46 +26,109 @@ def run(config: Any, workdir: str) -> None:
   Raises:
     ValueError, OSError: what a user can put right.
   """
+  os.umask(0o077)  # nobody else on this machine reads what people wrote
   settings = make(config.label, workdir, config.seed)
-  settings.folder.mkdir(parents=True, exist_ok=True)
-  {'': serve, 'invite': invite}[config.preset](settings)
+  actions: dict[str, Callable[[Settings], None]] = {
+    '': serve,
+    'backup': save,
+    'export': export,
+    'import': take_in,
+    'invite': invite,
+    'restore': restore,
+  }
+  actions[config.preset](settings)
 
 
 def serve(settings: Settings) -> None:
   """Serves until SIGTERM or Ctrl-C, which let begun requests end."""
-  with opened(settings) as database, database.reading() as session:
-    first = not accounts.has_admin(session)
-  keep(settings)
-  listener = _listen(settings)
-  address = _address(settings, listener)
-  if first:
-    invite(settings, address)
-  print(f'Serving {address}, until Ctrl-C.', flush=True)
-  uvicorn.Server(
-    uvicorn.Config(
-      create_app(settings),
-      log_level='warning',
-      server_header=False,
-      # Of a proxy on this machine alone: uvicorn's default.
-      proxy_headers=True,
-    )
-  ).run(sockets=[listener])
+  with _listening(settings) as listener:
+    address = f'http://{settings.host}:{listener.getsockname()[1]}'
+    with opened(settings) as database:
+      if settings.files:
+        _store(database, settings)
+      with database.reading() as session:
+        first = not accounts.has_admin(session)
+      if first:
+        _invite(database, settings, address)
+    print(f'Serving {address}, until Ctrl-C.', flush=True)
+    uvicorn.Server(
+      uvicorn.Config(
+        create_app(settings),
+        log_level='warning',
+        server_header=False,
+        # What a proxy says of addresses counts on this machine alone.
+        forwarded_allow_ips='127.0.0.1,::1',
+      )
+    ).run(sockets=[listener])
 
 
-def invite(settings: Settings, address: str = '') -> None:
+def invite(settings: Settings) -> None:
   """Prints a link that makes an admin."""
   with opened(settings) as database:
-    token = database.write(
-      lambda session: accounts.invite(
-        session,
-        time.time(),
-        role='admin',
-        group='train',
-        days=settings.invitation_days,
-        by=None,
-      )
+    _invite(database, settings, f'http://{settings.host}:{settings.port}')
+
+
+def take_in(settings: Settings) -> None:
+  """Imports config.label.files; of what is there already, nothing."""
+  if not settings.files:
+    raise ValueError('name them: --config.label.files="(\'FILE.jsonl\',)"')
+  with opened(settings) as database:
+    _store(database, settings)
+
+
+def export(settings: Settings) -> None:
+  """Writes comparisons, demonstrations and ratings into a folder."""
+  folder = pathlib.Path(settings.archive or settings.folder / 'export')
+  with opened(settings) as database, database.reading() as session:
+    counts = exports.write(session, folder)
+  told = ', '.join(f'{number} {name}' for name, number in counts.items())
+  print(f'{folder}: {told}')
+
+
+def save(settings: Settings) -> None:
+  """Writes a backup; the server may run meanwhile."""
+  with opened(settings) as database:
+    counts = backup.backup(database, _archive(settings))
+  print(f'{settings.archive}: {sum(counts.values())} rows')
+
+
+def restore(settings: Settings) -> None:
+  """Reads a backup into an empty database."""
+  path = _archive(settings)
+  with _connected(settings) as database:
+    counts = backup.restore(database, path)
+  print(f'{sum(counts.values())} rows of {path} are back')
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+  """Yields the database, with the tables of this version."""
+  with _connected(settings) as database:
+    migrate(database)
+    yield database
+
+
+@contextlib.contextmanager
+def _connected(settings: Settings) -> Iterator[Database]:
+  settings.folder.mkdir(parents=True, exist_ok=True)
+  database = Database(settings.database_url)
+  try:
+    yield database
+  finally:
+    database.close()
+
+
+def _invite(database: Database, settings: Settings, address: str) -> None:
+  token = database.write(
+    lambda session: accounts.invite(
+      session,
+      time.time(),
+      role='admin',
+      group='train',
+      days=settings.invitation_days,
+      by=None,
     )
-  address = address or f'http://{settings.host}:{settings.port}'
+  )
   print(
     'Whoever opens this link first becomes an admin:\n'
     f'  {address}/join/{token}',
@@ -70,33 +136,31 @@ def invite(settings: Settings, address: str = '') -> None:
   )
 
 
+def _store(database: Database, settings: Settings) -> None:
+  items = incoming.of_files(settings.files, settings.use)
+  counts = imports.store(database, items, settings, time.time())
+  told = ', '.join(f'{name} {number}' for name, number in counts.items())
+  print(f'Imported: {told}.', flush=True)
+
+
+def _archive(settings: Settings) -> str:
+  if not settings.archive:
+    raise ValueError('name the file: --config.label.archive=FILE')
+  return settings.archive
+
+
 @contextlib.contextmanager
-def opened(settings: Settings):
-  """Yields the database, with the tables of this version."""
-  # Nobody else on this machine reads what people wrote.
-  os.chmod(settings.folder, 0o700)
-  database = Database(settings.database_url)
-  try:
-    migrate(database)
-    yield database
-  finally:
-    database.close()
-
-
-def _listen(settings: Settings) -> socket.socket:
-  """Returns a socket; raises OSError with what to do where it is taken."""
-  listener = socket.socket()
-  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-  try:
-    listener.bind((settings.host, settings.port))
-  except OSError as error:
-    listener.close()
-    raise OSError(
-      f'{settings.host}:{settings.port} cannot be had ({error.strerror}): give '
-      'another --config.label.port.'
-    ) from error
-  return listener
-
-
-def _address(settings: Settings, listener: socket.socket) -> str:
-  return f'http://{settings.host}:{listener.getsockname()[1]}'
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+  """Yields a socket; raises OSError with what to do where none is had."""
+  where = (settings.host, settings.port)
+  family = socket.AF_INET6 if ':' in settings.host else socket.AF_INET
+  with socket.socket(family) as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      listener.bind(where)
+    except OSError as error:
+      raise OSError(
+        f'{settings.host}:{settings.port} cannot be had ({error.strerror}): '
+        'give another --config.label.port or --config.label.host.'
+      ) from error
+    yield listener

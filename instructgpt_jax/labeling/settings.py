@@ -17,6 +17,7 @@ from instructgpt_jax import files
 SECRET = 'INSTRUCTGPT_LABEL_SECRET'
 MIN_SECRET = 32  # characters
 KEPT = 'settings.json'
+USES = ('work', 'screening', 'gold')
 KINDS = ('demonstration', 'rating', 'ranking', 'comparison')
 
 
@@ -31,6 +32,7 @@ class Settings:
   https: bool
   url: str
   files: tuple[str, ...]
+  use: str
   kinds: tuple[str, ...]
   completions: tuple[int, int]
   archive: str
@@ -107,10 +109,10 @@ def _complaints(s: Settings) -> list[str]:
   unknown = [kind for kind in s.kinds if kind not in KINDS]
   if unknown or not s.kinds:
     found.append(f'kinds is {s.kinds}: choose of {KINDS}.')
-  if (
-    len(s.completions) != 2
-    or not 2 <= min(s.completions) <= (max(s.completions)) <= 9
-    or s.completions[0] > s.completions[1]
+  if s.use not in USES:
+    found.append(f'use is {s.use!r}: choose one of {USES}.')
+  if len(s.completions) != 2 or not (
+    2 <= s.completions[0] <= s.completions[1] <= 9
   ):
     found.append(f'completions is {s.completions}: give fewest and most, 2..9.')
   if not 0 <= s.port <= 65535:

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
@@ -61,7 +61,7 @@ def restore(database: Database, path: str | os.PathLike[str]) -> dict[str, int]:
 
   def work(session: orm.Session) -> dict[str, int]:
     _require_empty(session, path)
-    with gzip.open(path) as file:
+    with gzip.GzipFile(path) as file:
       lines = _lines(file, path)
       head = next(lines, {})
       if head.get('format') != FORMAT:
@@ -117,7 +117,7 @@ def _require_empty(session: orm.Session, path: pathlib.Path) -> None:
   migrate.drop(session)
 
 
-def _lines(file: IO[bytes], path: pathlib.Path) -> Iterator[Line]:
+def _lines(file: gzip.GzipFile, path: pathlib.Path) -> Iterator[Line]:
   try:
     for number, line in enumerate(file, 1):
       value = json.loads(line)
@@ -130,7 +130,7 @@ def _lines(file: IO[bytes], path: pathlib.Path) -> Iterator[Line]:
     ) from error
 
 
-def _write(file: IO[bytes], **line: Any) -> None:
+def _write(file: gzip.GzipFile, **line: Any) -> None:
   file.write(f'{json.dumps(line, ensure_ascii=False)}\n'.encode())
 
 
