@@ -36,29 +36,29 @@ class Stage(NamedTuple):
   models: Callable[[str], ModelConfig]  # of a folder of params in the run
 
 
-def of_run(folder: pathlib.Path) -> dict[str, dict[str, float]]:
+def of_run(folder: pathlib.Path, devices: int) -> dict[str, dict[str, float]]:
   """Returns {stage: {tokens, flops, petaflop_days, device_hours, paper}}.
 
   Of the stages that are done in a run folder, but for those that only prepare
-  or evaluate. `device_hours` is there where the report says how many devices
-  there were, `paper` where the paper has a figure.
+  or evaluate. Of devices there are those that its report names, else
+  `devices`; `paper` is there where the paper has a figure.
   """
   config = _json(folder / 'config.json')
-  devices = _json(folder / 'report.json').get('devices', {}).get('count')
+  report = _json(folder / 'report.json')
+  count = report.get('devices', {}).get('count', devices)
   found = {}
   for stage, cost in _COSTS.items():
     done = _json(folder / stage / 'DONE').get('results')
     if not (config and done):
       continue
     known = Stage(config, _steps(folder / stage), done['values'], _of(folder))
-    tokens, count = cost(known)
+    tokens, total = cost(known)
     found[stage] = {
       'tokens': tokens,
-      'flops': count,
-      'petaflop_days': count / flops.PETAFLOP_DAY,
+      'flops': total,
+      'petaflop_days': total / flops.PETAFLOP_DAY,
+      'device_hours': count * done['seconds'] / 3600,
     }
-    if devices:
-      found[stage]['device_hours'] = devices * done['seconds'] / 3600
     if stage in PAPER:
       found[stage]['paper'] = PAPER[stage]
   return found

@@ -22,6 +22,7 @@ from instructgpt_jax.runtime import (
 from instructgpt_jax.runtime.progress import duration
 from instructgpt_jax.runtime.run import Run, changed_settings, plain
 from instructgpt_jax.stages import (
+  accounting,
   adopt,
   asking,
   checks,
@@ -102,7 +103,9 @@ def _run(
   interrupts.leave_if_asked()
   interrupts.entering('the report')
   found = assemble(config, results, seconds)
+  found['devices'] = {'count': mesh.size, 'kind': _kind(mesh)}
   if distributed.is_main():
+    found['compute'] = accounting.of_run(_trained(config, folder), mesh.size)
     page = report.write_report(folder.path, found)
     say(report.terminal_table(found))
     say(f'report: {page}')
@@ -223,11 +226,20 @@ def _params(results: dict[str, dict[str, Any]]) -> dict[str, int]:
 
 
 def _headline(config: ConfigDict, mesh: jax.sharding.Mesh, folder: Run) -> str:
-  kind = mesh.devices.flat[0].device_kind
   return (
     f'{config.name} in {folder.path}: {", ".join(config.stages)}\n'
-    f'{mesh.size} {kind} devices, mesh {sharding.described(mesh)}'
+    f'{mesh.size} {_kind(mesh)} devices, mesh {sharding.described(mesh)}'
   )
+
+
+def _kind(mesh: jax.sharding.Mesh) -> str:
+  return mesh.devices.flat[0].device_kind
+
+
+def _trained(config: ConfigDict, folder: Run) -> pathlib.Path:
+  """Returns the run whose models are evaluated: an earlier one, or this."""
+  alone = config.stages == ('evaluate',) and config.init.run
+  return pathlib.Path(config.init.run) if alone else folder.path
 
 
 def say(text: str) -> None:
