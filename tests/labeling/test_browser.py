@@ -1,0 +1,284 @@
+"""People at work in a real browser, on a desk and on a phone."""
+
+import json
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from instructgpt_jax.labeling import payloads
+from instructgpt_jax.labeling.storage.models import (
+  Answer,
+  Flag,
+  Labeler,
+  Lease,
+  Skip,
+)
+from tests.labeling import browser
+
+PROMPT = 'Name a river.'
+OUTPUTS = ['The Rhine.', 'A river.', 'The Danube, of 2,850 km.']
+MODELS = ['secret-sft', 'secret-ppo', 'secret-base']
+ADMIN = (
+  *('', '/prompts', '/prompts/1', '/labelers', '/agreement', '/results'),
+  *('/export', '/audit'),
+)
+# Each would run, were it taken for markup.
+EVIL = (
+  '<script>alert(1)</script><img src=x onerror=alert(2)>'
+  '"\'><svg onload=alert(3)>{{ 7 * 7 }}</div></textarea><b>'
+)
+
+
+@pytest.fixture(scope='module')
+def chromium():
+  with browser.chromium() as program:
+    yield program
+
+
+@pytest.fixture
+def site(app, chromium, enter):
+  with browser.serving(app) as address:
+    site = browser.Site(app, address, chromium, enter)
+    yield site
+    site.close()
+  assert not site.complaints
+
+
+@pytest.fixture(params=browser.SIZES)
+def size(request):
+  return request.param
+
+
+def ranking(site, texts=OUTPUTS):
+  site.add(prompt=PROMPT, responses=list(texts), models=MODELS, kind='ranking')
+
+
+def save(page):
+  page.get_by_role('button', name='Save and go on').click()
+  page.wait_for_url('**/work?did=*')
+
+
+def ranks(site):
+  """Returns {output: rank} of the one answer there is."""
+  (answer,), (lease,) = site.rows(Answer), site.rows(Lease)
+  return dict(zip(lease.order, answer.payload['ranks'], strict=True))
+
+
+def letter_order(site):
+  (lease,) = site.rows(Lease)
+  return lease.order
+
+
+def test_ranking_with_a_tie_by_dragging(site, size):
+  ranking(site)
+  page = site.open(size, 'ann', '/work')
+  for n, tier in enumerate((1, 3, 1)):
+    browser.drag(page, f'.chip[data-drag="{n}"]', f'.tier[data-rank="{tier}"]')
+  assert page.locator('.tier[data-rank="1"] .chip').all_inner_texts() == [
+    'A',
+    'C',
+  ]
+  assert 'tied with A' in page.locator('[data-said]').inner_text()
+  save(page)
+  shown = letter_order(site)
+  # Without the gap that was left.
+  assert ranks(site) == {shown[0]: 1, shown[1]: 2, shown[2]: 1}
+
+
+def test_ranking_with_a_tie_by_the_keyboard_alone(site, size):
+  ranking(site)
+  page = site.open(size, 'ann', '/work')
+  browser.tab_to(page, 'rank-0')
+  page.keyboard.press('Space')
+  page.keyboard.press('ArrowRight')
+  page.keyboard.press('Tab')
+  page.keyboard.press('1')
+  page.keyboard.press('Tab')
+  page.keyboard.press('2')
+  board = page.locator('.tier[data-rank="2"] .chip')
+  assert board.all_inner_texts() == ['A', 'C']
+  browser.tab_to(page, 'Save and go on')
+  page.keyboard.press('Enter')
+  page.wait_for_url('**/work?did=saved')
+  shown = letter_order(site)
+  assert ranks(site) == {shown[0]: 2, shown[1]: 1, shown[2]: 2}
+
+
+def test_ranking_without_scripts(site):
+  ranking(site)
+  page = site.open('desktop', 'ann', '/work', java_script_enabled=False)
+  for n, rank in enumerate((2, 1, 3)):
+    page.locator(f'[name="rank-{n}"][value="{rank}"]').check(force=True)
+  save(page)
+  assert sorted(ranks(site).values()) == [1, 2, 3]
+
+
+def test_names_of_models_never_reach_a_labeler(site):
+  ranking(site)
+  page = site.open('desktop', 'ann', '/work')
+  assert all(text in page.content() for text in OUTPUTS)
+  assert 'secret' not in page.content()
+
+
+def test_a_demonstration_outlives_a_reload_and_is_saved_once(site, size):
+  site.add(prompt=PROMPT, kind='demonstration')
+  page = site.open(size, 'ann', '/work')
+  page.get_by_label('Your reply').fill('The Rhine.\nIt is long.')
+  page.reload()
+  reply = page.get_by_label('Your reply')
+  assert reply.input_value() == 'The Rhine.\nIt is long.'
+  fields = page.evaluate(
+    "Object.fromEntries(new FormData(document.querySelector('#answer')))"
+  )
+  save(page)
+  # The same form once more, as from a second click or another window.
+  again = page.request.post('/work/answer', form=fields)
+  assert again.ok
+  (answer,) = site.rows(Answer)
+  assert answer.payload == {'response': 'The Rhine.\nIt is long.'}
+  assert 0 < answer.seconds < 60
+
+
+def test_a_rating_with_flags(site, size):
+  site.add(prompt=PROMPT, response=OUTPUTS[1], kind='rating')
+  page = site.open(size, 'ann', '/work')
+  page.get_by_role('radio', name='6').check(force=True)
+  page.get_by_role('radio', name='Not satisfied').check(force=True)
+  page.get_by_label('Expresses an opinion').check()
+  save(page)
+  (answer,) = site.rows(Answer)
+  wanted = dict.fromkeys(payloads.FLAGS, False) | {'opinion': True}
+  assert answer.payload == {'quality': 6, 'flags': wanted}
+
+
+def test_a_comparison_of_two(site, size):
+  site.add(prompt=PROMPT, responses=OUTPUTS[:2], kind='comparison')
+  page = site.open(size, 'ann', '/work')
+  page.get_by_role('radio', name='B is better').check(force=True)
+  save(page)
+  assert ranks(site)[letter_order(site)[1]] == 1
+
+
+def test_a_task_is_flagged_and_skipped(site, size):
+  ranking(site)
+  page = site.open(size, 'ann', '/work')
+  page.locator('[name="rank-0"][value="3"]').check(force=True)
+  page.get_by_text('Flag sensitive content').click()
+  page.get_by_label('Where is it?').select_option(label='In output B')
+  page.get_by_label('What is it?').select_option('personal')
+  page.get_by_role('button', name='Flag it').click()
+  page.wait_for_url('**/work?did=flagged')
+  assert page.locator('[name="rank-0"][value="3"]').is_checked()
+  page.get_by_text('Skip this task').click()
+  page.get_by_label('I do not understand the prompt').check()
+  page.get_by_role('button', name='Skip it').click()
+  page.get_by_role('heading', name='Nothing to do now').wait_for()
+  assert [flag.output_id for flag in site.rows(Flag)] == [letter_order(site)[1]]
+  assert [skip.reason for skip in site.rows(Skip)] == [
+    'I do not understand the prompt'
+  ]
+
+
+def test_the_screening_test_admits_who_agrees(site):
+  site.add(
+    'screening', prompt=PROMPT, responses=OUTPUTS, ranks=[2, 3, 1], id='s'
+  )
+  ranking(site)
+  page = site.open('desktop', 'ann', '/work', account={'status': 'screening'})
+  assert 'Screening test, task 1 of 1' in page.inner_text('main')
+  for n, text in enumerate(page.locator('.output .text').all_inner_texts()):
+    rank = [2, 3, 1][OUTPUTS.index(text)]
+    page.locator(f'[name="rank-{n}"][value="{rank}"]').check(force=True)
+  save(page)
+  assert 'You have passed' in page.inner_text('main')
+  assert site.rows(Labeler)[0].status == 'active'
+
+
+def test_from_an_import_to_the_export_with_texts_that_stay_texts(
+  site, size, tmp_path
+):
+  texts = [EVIL, f'other {EVIL}']
+  record = {
+    'id': EVIL,
+    'prompt': EVIL,
+    'responses': texts,
+    'models': [EVIL] * 2,
+  }
+  file = tmp_path / 'records.jsonl'
+  file.write_text(json.dumps(record) + '\n')
+  admin = site.open(size, 'root', '/admin/prompts', account={'role': 'admin'})
+  admin.get_by_label('File').set_input_files(file)
+  admin.locator('[name=kinds][value=rating]').uncheck(force=True)
+  admin.get_by_role('button', name='Import').click()
+  assert '1 new prompts, 2 outputs, 1 tasks' in admin.inner_text('main')
+  assert EVIL in admin.locator('tbody a').inner_text()
+
+  admin.goto('/admin/labelers')
+  admin.get_by_label('Group').select_option('heldout')
+  admin.get_by_role('button', name='Make a link').click()
+  link = admin.get_by_label('Invitation link').input_value()
+  page = site.open(size, place=link)
+  page.get_by_label('Name').fill('bea')
+  page.get_by_label('Password', exact=True).fill('a long password')
+  page.get_by_label('The same password again').fill('a long password')
+  page.get_by_role('button', name='Join').click()
+  page.get_by_role('heading', name='Rank the outputs').wait_for()
+  assert page.locator('.prompt .text').inner_text() == EVIL
+  assert sorted(page.locator('.output .text').all_inner_texts()) == texts
+  for n in range(2):
+    page.locator(f'[name="rank-{n}"][value="1"]').check(force=True)
+  save(page)
+
+  for place in ('/admin/prompts/1', '/admin/audit', '/admin/agreement'):
+    admin.goto(place)
+  admin.goto('/admin/export')
+  with admin.expect_download() as download:
+    admin.get_by_role('link', name='Download comparisons').click()
+  (line,) = download.value.path().read_text().splitlines()
+  found = json.loads(line)
+  assert (found['prompt'], found['responses']) == (EVIL, texts)
+  assert found['ranks'] == [1, 1] and found['labeler_id'] == 'labeler-2'
+
+
+def faults(page):
+  """Returns what axe finds serious, and whether a page is too wide."""
+  found = Axe().run(page).response['violations']
+  wide = page.evaluate('document.documentElement.scrollWidth')
+  return [
+    f'{fault["id"]}: {[node["target"] for node in fault["nodes"]]}'
+    for fault in found
+    if fault['impact'] in ('serious', 'critical')
+  ] + ([f'{wide} wide'] if wide > page.viewport_size['width'] else [])
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_axe_finds_no_serious_fault(site, size, scheme):
+  texts = [*OUTPUTS, 'Volga ' * 80]
+  site.add('screening', prompt='?', responses=OUTPUTS, ranks=[1, 2, 2], id='s')
+  screened = site.open(
+    size, 'sue', '/work', account={'status': 'screening'}, color_scheme=scheme
+  )
+  pages = {'screening': faults(screened)}
+  for kind, shown in (
+    ('ranking', texts),
+    ('comparison', texts[:2]),
+    ('rating', texts[:1]),
+    ('demonstration', []),
+  ):
+    site.add(prompt=kind, responses=shown, kind=kind)
+    page = site.open(size, f'ann-{kind}', '/work', color_scheme=scheme)
+    assert page.locator('.prompt .text').inner_text() == kind
+    page.locator('details').evaluate_all('all => all.map(d => d.open = true)')
+    pages[kind] = faults(page)
+  page.locator('textarea').fill('The Rhine.')
+  save(page)
+  page = site.open(size, 'root', color_scheme=scheme, account={'role': 'admin'})
+  for place in ADMIN:
+    page.goto(f'/admin{place}')
+    page.locator('details').evaluate_all('all => all.map(d => d.open = true)')
+    pages[f'/admin{place}'] = faults(page)
+  page.goto('/guidelines')
+  pages['/guidelines'] = faults(page)
+  page = site.open(size, place='/login', color_scheme=scheme)
+  pages['/login'] = faults(page)
+  assert {name: found for name, found in pages.items() if found} == {}
