@@ -14,6 +14,7 @@ from instructgpt_jax.evals.tasks import (
   crows,
   drop,
   lambada,
+  probes,
   quac,
   squad,
   summaries,
@@ -38,6 +39,7 @@ TASKS: Mapping[str, Factory] = {
   **lambada.TASKS,
   **translation.TASKS,
   **summaries.TASKS,
+  **probes.TASKS,
 }
 # Those that ask the same whatever the number of shots.
 WITHOUT_SHOTS = (
@@ -45,6 +47,7 @@ WITHOUT_SHOTS = (
   *toxicity.TASKS,
   *winogender.TASKS,
   *crows.TASKS,
+  *probes.TASKS,
 )
 
 
