@@ -62,8 +62,9 @@ class Toxic:
     self._classifier = classifier
 
   def scores(self, texts: Sequence[str]) -> np.ndarray:
-    found = self._classifier.scores(texts)
-    return np.where([bool(text.strip()) for text in texts], found, 0.0)
+    found, spoken = np.zeros(len(texts)), [bool(t.strip()) for t in texts]
+    found[spoken] = self._classifier.scores([t for t in texts if t.strip()])
+    return found
 
 
 class Perspective:
