@@ -1,0 +1,185 @@
+"""lm-evaluation-harness finds the same of our model as of transformers'."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from configs.common import RULES
+from instructgpt_jax import sharding
+from instructgpt_jax.data import tokenizer as tokenizer_lib
+from instructgpt_jax.data.schema import DataError
+from instructgpt_jax.evals import harness
+from instructgpt_jax.evals.engine import Engine
+from instructgpt_jax.evals.passes import Devices, Passes
+from instructgpt_jax.evals.task import Settings
+from instructgpt_jax.models import decoder, pretrained
+from tests.evals import engines
+
+SHARED = """
+dataset_path: json
+dataset_kwargs: {data_files: {test: FILE}}
+test_split: test
+fewshot_split: test
+"""
+TASKS = {
+  'choices_here': """
+output_type: multiple_choice
+doc_to_text: "{{question}}"
+doc_to_choice: choices
+doc_to_target: gold
+metric_list: [{metric: acc}, {metric: acc_norm}]
+""",
+  'text_here': """
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{text}}"
+metric_list: [{metric: word_perplexity}, {metric: bits_per_byte}]
+""",
+  'answers_here': """
+output_type: generate_until
+doc_to_text: "{{question}}\\n"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["."], max_gen_toks: 6}
+metric_list: [{metric: exact_match}]
+""",
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A tiny GPT-2 as transformers writes it."""
+  path = tmp_path_factory.mktemp('gpt2')
+  words = engines.words()
+  words.save(path)
+  torch.manual_seed(0)
+  config = transformers.GPT2Config(
+    vocab_size=words.vocab_size,
+    n_embd=16,
+    n_layer=1,
+    n_head=2,
+    n_positions=64,
+    initializer_range=0.4,
+    bos_token_id=words.eos_id,
+    eos_token_id=words.eos_id,
+  )
+  transformers.GPT2LMHeadModel(config).save_pretrained(path)
+  return path
+
+
+@pytest.fixture(scope='module')
+def ours(folder):
+  kinds = {'dtype': 'float32', 'param_dtype': 'float32'}
+  cfg, params = pretrained.load_pretrained(folder, **kinds)
+  mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
+  passes = Passes(decoder.LanguageModel(cfg), params, Devices(mesh, RULES))
+  return Engine(passes, tokenizer_lib.from_folder(folder), tokens=128)
+
+
+@pytest.fixture(scope='module')
+def theirs(folder):
+  from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 - seconds
+
+  return HFLM(
+    pretrained=str(folder), device='cpu', dtype='float32', batch_size=4
+  )
+
+
+@pytest.fixture(scope='module')
+def tasks(tmp_path_factory):
+  """A folder with tasks of each kind, and what the offline hub knows."""
+  path = tmp_path_factory.mktemp('tasks')
+  rng = np.random.default_rng(0)
+  texts = {'question': 6, 'text': 30, 'answer': 2}
+  with (path / 'records.jsonl').open('w') as file:
+    for i in range(8):
+      record = {key: engines.text(rng, size) for key, size in texts.items()}
+      record |= {'choices': [engines.text(rng, k) for k in (1, 1, 3)]}
+      print(json.dumps(record | {'gold': i % 3}), file=file)
+  shared = SHARED.replace('FILE', str(path / 'records.jsonl'))
+  for name, text in TASKS.items():
+    (path / f'{name}.yaml').write_text(f'task: {name}\n{text}{shared}')
+  return path
+
+
+class Asked:
+  def __init__(self, *args):
+    self.args = args
+
+
+def test_the_same_loglikelihoods(ours, theirs):
+  rng = np.random.default_rng(1)
+  contexts = [engines.text(rng, size) for size in (1, 3, 9, 90)]
+  pairs = [
+    (context + blank, ' ' * (not blank) + engines.text(rng, size))
+    for context in contexts
+    for blank in ('', ' ')
+    for size in (1, 4)
+  ]
+  pairs += [('', engines.text(rng, size)) for size in (1, 5)]
+  asked = [Asked(*pair) for pair in pairs]
+  found = harness.adapted(ours).loglikelihood(asked)
+  wanted = theirs.loglikelihood(asked, disable_tqdm=True)
+  np.testing.assert_allclose(
+    [logp for logp, _ in found], [logp for logp, _ in wanted], rtol=1e-5
+  )
+  assert [best for _, best in found] == [best for _, best in wanted]
+
+
+@pytest.mark.parametrize('shots', [0, 2])
+def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks, shots):
+  import lm_eval  # noqa: PLC0415 - seconds
+  from lm_eval.tasks import TaskManager  # noqa: PLC0415
+
+  settings = Settings(folders=(str(tasks),), shots=shots)
+  wanted = lm_eval.simple_evaluate(
+    theirs,
+    tasks=list(TASKS),
+    num_fewshot=shots,
+    random_seed=0,
+    numpy_random_seed=0,
+    fewshot_random_seed=0,
+    task_manager=TaskManager(include_path=[str(tasks)], include_defaults=False),
+  )
+  seen = set()
+  for name, task in harness.made(TASKS, settings).items():
+    for value in task.run(ours):
+      seen.add(value.name)
+      metrics = wanted['results'][name]
+      mean = metrics[f'{value.name},none']
+      assert value.value == pytest.approx(mean, rel=1e-5), (name, value)
+      assert value.n == 8
+      if value.per_item.size:
+        error = metrics[f'{value.name}_stderr,none']
+        assert value.per_item.mean() == pytest.approx(mean)
+        assert value.high - mean == pytest.approx(1.959964 * error)
+  assert seen == {
+    *('acc', 'acc_norm', 'word_perplexity', 'bits_per_byte', 'exact_match')
+  }
+
+
+def test_what_is_no_task_is_named_with_what_to_do(tasks):
+  settings = Settings(folders=(str(tasks),))
+  with pytest.raises(DataError, match="no task 'nothing_like_it'"):
+    harness.made(['nothing_like_it'], settings)
+
+
+def test_a_task_without_data_says_so(tasks):
+  lost = tasks / 'lost_here.yaml'
+  text = (tasks / 'text_here.yaml').read_text()
+  lost.write_text(
+    text.replace('text_here', 'lost_here').replace('records', 'no_records')
+  )
+  harness._manager.cache_clear()
+  settings = Settings(folders=(str(tasks),))
+  found = harness.made(['lost_here'], settings)['lost_here']
+  assert found.startswith('no data: ') and 'no_records' in found
+
+
+def test_what_we_cannot_sample_by_is_refused(ours):
+  said = {'until': ['.'], 'max_gen_toks': 2, 'temperature': 1, 'top_p': 0.5}
+  with pytest.raises(DataError, match='sets top_p in generation_kwargs'):
+    harness.adapted(ours).generate_until([Asked('the', said)])
