@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from instructgpt_jax.labeling import accounts, exports, imports, incoming
-from instructgpt_jax.labeling.settings import Settings, make
+from instructgpt_jax.labeling.settings import Settings, keep, make
 from instructgpt_jax.labeling.storage import backup
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
@@ -50,6 +50,7 @@ def serve(settings: Settings) -> None:
         first = not accounts.has_admin(session)
       if first:
         _invite(database, settings, address)
+    keep(settings)
     print(f'Serving {address}, until Ctrl-C.', flush=True)
     uvicorn.Server(
       uvicorn.Config(
