@@ -14,7 +14,6 @@ What `collect` writes, or any file of these fields:
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -84,10 +83,10 @@ def _items(located: Iterable[tuple[bytes, str]], use: str) -> Iterator[Item]:
 def item(record: Any, where: str, use: str = 'work') -> Item:
   """Returns a record as an item; raises DataError where it is none."""
   schema.check_object(record, where)
-  if 'id' not in record:
-    text = record.get('prompt') or json.dumps(record.get('messages'))
-    record = {'id': f'{stable_hash(str(text)):016x}', **record}
-  schema.validate(record, 'prompts', where)
+  unnamed = 'id' not in record
+  schema.validate({'id': '-', **record}, 'prompts', where)
+  if unnamed:
+    record = {'id': f'{stable_hash(_shown(record)):016x}', **record}
   outputs = _listed(record, 'response', 'responses', where)
   models = _listed(record, 'model', 'models', where)
   if models and len(models) != len(outputs):
