@@ -1,0 +1,205 @@
+"""The command as people type it, in a process of its own."""
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from configs import common
+from instructgpt_jax.labeling import settings
+from tests.config_files import ROOT, load
+from tests.labeling import postgres
+
+RECORD = {'id': 'a', 'prompt': 'Say hi', 'responses': ['hi', 'ho', 'hum']}
+# main, and then whether jax was imported.
+PROGRAM = (
+  'import sys; from absl import app; from instructgpt_jax import main\n'
+  'try: app.run(main.main, flags_parser=main.parse)\n'
+  "finally: print('jax' in sys.modules)"
+)
+
+
+def command(workdir, action='', *arguments):
+  place = f'configs/label.py:{action}' if action else 'configs/label.py'
+  words = [f'--config={place}', f'--workdir={workdir}', *arguments]
+  return [sys.executable, '-c', PROGRAM, *words]
+
+
+def run(workdir, action, *arguments):
+  return subprocess.run(
+    command(workdir, action, *arguments),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+class Served:
+  """A server at a free port; `lines` is what it says at its start."""
+
+  def __init__(self, workdir, *arguments):
+    self.process = subprocess.Popen(
+      command(workdir, '', '--config.label.port=0', *arguments),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def __enter__(self):
+    self.lines = []
+    while not self.lines or 'Serving' not in self.lines[-1]:
+      self.lines.append(self.process.stdout.readline())
+      assert self.lines[-1], self.process.stderr.read()
+    self.url = re.search(r'http://[\d.:]+', self.lines[-1])[0]
+    return self
+
+  def __exit__(self, *_):
+    self.process.kill()
+    self.process.communicate()
+
+  def stop(self, number):
+    """Returns exit code and what was written since, stdout and stderr."""
+    self.process.send_signal(number)
+    said = self.process.communicate(timeout=60)
+    return self.process.returncode, *said
+
+
+def join(served):
+  """Makes an admin by the link that the first start has printed."""
+  link = re.search(r'http://\S+/join/\S+', ''.join(served.lines))[0]
+  with httpx.Client(follow_redirects=True) as client:
+    page = client.get(link)
+    data = {'csrf': re.search(r'name="csrf" value="(\w+)"', page.text)[1]}
+    data |= {'name': 'root', 'password': 'correct horse'}
+    done = client.post(link, data=data | {'again': 'correct horse'})
+  assert done.status_code == 200 and done.url.path == '/admin'
+
+
+def test_the_first_start_invites_an_admin_and_the_next_does_not(tmp_path):
+  with Served(tmp_path) as served:
+    join(served)
+    code, out, err = served.stop(signal.SIGTERM)
+  assert (code, out, err) == (0, 'False\n', '')  # without jax
+  secret = tmp_path / 'labeling' / 'secret'
+  for path in (tmp_path / 'labeling').iterdir():
+    assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+  kept = secret.read_text()
+  with Served(tmp_path) as served:
+    assert len(served.lines) == 1
+    code, _, err = served.stop(signal.SIGINT)
+  assert (code, err) == (130, '')
+  assert secret.read_text() == kept
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+  with Served(tmp_path) as served:
+    port = served.url.rpartition(':')[2]
+    done = run(tmp_path, '', f'--config.label.port={port}')
+  assert done.returncode == 1
+  assert 'give another --config.label.port' in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_import_export_backup_and_restore(tmp_path, postgres_server):
+  source, archive = tmp_path / 'in.jsonl', tmp_path / 'backup.gz'
+  source.write_text(json.dumps(RECORD))
+  files = f"--config.label.files=('{source}',)"
+  assert 'prompts 1' in run(tmp_path, 'import', files).stdout
+  assert 'prompts 0' in run(tmp_path, 'import', files).stdout
+  to = f'--config.label.archive={archive}'
+  assert 'backup.gz: ' in run(tmp_path, 'backup', to).stdout
+  again = run(tmp_path, 'restore', to)
+  assert again.returncode == 1 and 'holds prompts already' in again.stderr
+  # From SQLite to a server, and back out of it.
+  url = f'--config.label.url={postgres.new_database(postgres_server)}'
+  assert 'are back' in run(tmp_path, 'restore', to, url).stdout
+  other = tmp_path / 'other.gz'
+  run(tmp_path, 'backup', f'--config.label.archive={other}', url)
+  assert other.read_bytes() == archive.read_bytes()
+  assert '0 comparisons' in run(tmp_path, 'export', url).stdout
+
+
+@pytest.mark.parametrize(
+  'action, arguments, said',
+  [
+    ('import', [], 'name them: --config.label.files'),
+    ('backup', [], 'name the file: --config.label.archive'),
+    ('dance', [], 'choose of import, export, backup, restore, invite'),
+    ('invite', ['--config.label.url=mysql://x/y'], 'postgresql://USER'),
+  ],
+)
+def test_what_is_wrong_is_told_in_one_message(
+  tmp_path, action, arguments, said
+):
+  done = run(tmp_path, action, *arguments)
+  assert done.returncode == 1 and said in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+# --- settings
+
+
+def make(tmp_path, **changes):
+  block = common.label()
+  block.update(changes)
+  return settings.make(block, tmp_path)
+
+
+def test_every_key_of_the_config_is_a_setting_that_is_read():
+  names = set(load('label').label)
+  fields = set(settings.Settings.__dataclass_fields__)
+  assert names == fields - {'folder', 'seed'}
+  room = ROOT / 'instructgpt_jax' / 'labeling'
+  code = '\n'.join(
+    path.read_text()
+    for path in room.rglob('*.py')
+    if path.name not in ('settings.py', 'models.py')
+  )
+  read = set(re.findall(r'settings\.(\w+)', code))
+  # Read as a whole where it is checked: the URL of the database.
+  assert fields - read - {'url'} == set()
+
+
+@pytest.mark.parametrize(
+  'changes, said',
+  [
+    ({'gold_share': 1.5}, 'gold_share is 1.5: give a share'),
+    ({'lease_minutes': 0.0}, 'lease_minutes is 0.0: give a number above 0'),
+    ({'total_budget': -1}, 'total_budget is -1: give 0 or more'),
+    ({'kinds': ('dance',)}, r"kinds is \('dance',\): choose"),
+    ({'completions': (1, 9)}, 'completions is'),
+    ({'completions': (4, 3)}, 'completions is'),
+    ({'completions': (4, 10)}, 'completions is'),
+    ({'port': 70_000}, 'port is 70000'),
+    ({'guidelines': 'nowhere.txt'}, 'no file nowhere.txt'),
+    ({'use': 'fun'}, "use is 'fun'"),
+    ({'url': 'postgresql://a:b@c/d'}, 'holds a password: give it in PGPASSW'),
+    ({'url': 'what'}, 'url cannot be read'),
+  ],
+)
+def test_wrong_settings_are_told_at_the_start(tmp_path, changes, said):
+  with pytest.raises(ValueError, match=said):
+    make(tmp_path, **changes)
+
+
+def test_the_secret_is_that_of_the_environment(tmp_path, monkeypatch):
+  folder = tmp_path / 'labeling'
+  monkeypatch.setenv(settings.SECRET, 'x' * 32)
+  assert settings.secret(folder) == 'x' * 32 and not folder.exists()
+  monkeypatch.setenv(settings.SECRET, 'x' * 31)
+  with pytest.raises(ValueError, match='31 characters'):
+    settings.secret(folder)
+  monkeypatch.delenv(settings.SECRET)
+  made = settings.secret(folder)
+  assert settings.secret(folder) == made and len(made) == 64
+  assert stat.S_IMODE((folder / 'secret').stat().st_mode) == 0o600
+  (folder / 'secret').write_text('')
+  with pytest.raises(ValueError, match='Remove the file'):
+    settings.secret(folder)
