@@ -96,6 +96,8 @@ def _label() -> None:
 
     # One folder for all of its programs: a backup is of what was served.
     command.run(config, WORKDIR.value or f'runs/{config.name}')
+  except interrupts.TrainingInterrupted as error:
+    sys.exit(error.exit_code)  # there is nothing to go on with: it served
   except ImportError as error:
     sys.exit(f"error: {error}: pip install -e '.[labeling]' brings it")
   except (ValueError, OSError) as error:
