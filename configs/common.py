@@ -484,6 +484,7 @@ def base() -> ConfigDict:
       models=(),
       # Names of tasks (docs/evaluation.md), or ('all',).
       tasks=(),
+      harness=False,  # they are those of lm-evaluation-harness
       shots=(0,),  # examples before each question; (0, 4) asks with both
       limit=0,  # the first items of a task alone; 0 is all
       tokens=8_192,  # ours: about how many a device takes at a time
@@ -513,6 +514,9 @@ def base() -> ConfigDict:
       # A model that says which of two answers is better, in both orders:
       # address .../chat/completions and its name.
       judge=dict(url='', model='', key='OPENAI_API_KEY'),
+      # What choosing the best of so many answers by the reward model is worth,
+      # where there is a gold score; fewer than 2 samples: it is not tried.
+      best_of=dict(samples=16, prompts=64),  # ours
       # A folder of the labelling application's comparisons.jsonl (their models
       # named as here) and ratings.jsonl.
       people='',

@@ -30,6 +30,7 @@ def get_config(argument: str = ''):
   for model in (config.model, config.reward_model):
     model.preset = 'init'
   config.evaluate.tasks = () if argument == 'harness' else ('all',)
+  config.evaluate.harness = argument == 'harness'
   if argument:
     config.evaluate.prompts = 0
   return config

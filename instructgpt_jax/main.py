@@ -65,19 +65,28 @@ def _run() -> None:
   # Seconds of imports: here Ctrl-C finds somebody who listens.
   from instructgpt_jax.runtime import distributed  # noqa: PLC0415
   from instructgpt_jax.runtime.progress import printable, tell  # noqa: PLC0415
-  from instructgpt_jax.stages import convert, experiment  # noqa: PLC0415
+  from instructgpt_jax.stages import (  # noqa: PLC0415
+    compare,
+    convert,
+    experiment,
+    sweep,
+  )
 
   startup.mark('import')
   for name, flag in zip(distributed.EXPLICIT, JOB, strict=True):
     if flag.value is not None:
       os.environ[name] = str(flag.value)
-  programs: dict[str, Callable[[Any], None]] = {'convert': convert.run}
+  programs: dict[str, Callable[[Any], None]] = {
+    'convert': convert.run,
+    'compare': compare.run,
+  }
   try:
     config = CONFIG.value
     if config.name in programs:
       programs[config.name](config)
     else:
-      experiment.run(config, WORKDIR.value or default_workdir(config))
+      program = sweep.run if config.name == 'sweep' else experiment.run
+      program(config, WORKDIR.value or default_workdir(config))
   except interrupts.TrainingInterrupted as error:
     tell(str(error), sys.stderr)
     sys.exit(error.exit_code)

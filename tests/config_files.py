@@ -14,7 +14,10 @@ FILES = sorted(
   path.stem
   for path in (ROOT / 'configs').glob('*.py')
   if path.stem
-  not in ('__init__', 'common', 'presets', 'convert', 'public', 'evaluate')
+  not in (
+    *('__init__', 'common', 'presets', 'convert', 'compare'),
+    *('public', 'evaluate'),
+  )
 )
 SIZES = ('1.3b', '6b', '175b')
 ARGUMENTS = ('', 'smoke', 'jsonl', 'pretrained', *SIZES)

@@ -15,6 +15,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
   lines = report.get('tasks') or []
   return [
     values(lines),
+    missing(lines),
     differences(lines),
     *preferences(report.get('preference') or {}),
     cost(report.get('compute') or {}),
@@ -22,16 +23,11 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def values(lines: Sequence[Line]) -> Table:
-  """Returns Table 14 of these models: every task, with each kind of prompt.
-
-  A task without data says what to give.
-  """
+  """Returns Table 14 of these models: every task, with each kind of prompt."""
   names = models(lines)
   rows = []
   for line in lines:
     if 'missing' in line:
-      text = line['missing']
-      rows.append([line['task'], str(line['shots']), text, *[''] * len(names)])
       continue
     found = line['models']
     n = max((int(x['n']) for x in found.values()), default=0)
@@ -39,6 +35,16 @@ def values(lines: Sequence[Line]) -> Table:
     shots = str(line['shots'])
     rows.append([f'{line["task"]} {line["metric"]}', shots, str(n), *cells])
   return Table('Tasks', ['task', 'shots', 'n', *names], rows)
+
+
+def missing(lines: Sequence[Line]) -> Table:
+  """Returns the tasks that were not asked, and what to give for them."""
+  rows = {
+    line['task']: [line['task'], line['missing']]
+    for line in lines
+    if 'missing' in line
+  }
+  return Table('Not asked', ['task', 'why'], [*rows.values()])
 
 
 def differences(lines: Sequence[Line]) -> Table:

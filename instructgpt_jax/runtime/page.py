@@ -165,11 +165,24 @@ def _change(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
 
 
 def _tables(tables: Sequence[Any]) -> str:
-  first, *rest = [_card(_table(t)) for t in tables] or ['']
-  return f'{first}<div class="pair">{"".join(rest)}</div>'
+  """Returns the first by itself, small ones side by side, then large ones."""
+  first, *rest = tables or [None]
+  small = [t for t in rest if len(t.header) <= 5 and _brief(t)]
+  large = [t for t in rest if t not in small]
+  cards = [_card(table(t)) for t in filter(None, [first])]
+  cards += [
+    f'<div class="pair">{"".join(_card(table(t)) for t in small)}</div>'
+  ]
+  return ''.join([*cards, *(_card(table(t)) for t in large)])
 
 
-def _table(table: Any) -> str:
+def _brief(shown: Any) -> bool:
+  cells = (cell for row in shown.rows for cell in row)
+  return len(shown.rows) <= 16 and max(map(len, cells)) < 32
+
+
+def table(table: Any) -> str:
+  """Returns the HTML of a report.Table."""
   head = ''.join(f'<th>{_e(cell)}</th>' for cell in table.header)
   rows = ''.join(
     '<tr>' + ''.join(f'<td>{_e(cell)}</td>' for cell in row) + '</tr>'

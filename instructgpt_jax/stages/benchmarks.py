@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from instructgpt_jax.evals import cache, registry, tables
+from instructgpt_jax.evals import cache, harness, registry, tables
 from instructgpt_jax.evals.engine import Engine
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.passes import Devices, Passes
@@ -50,10 +50,12 @@ def made(config: ConfigDict) -> dict[int, dict[str, Task | str]]:
 
   Raises:
     DataError: for a name that is no task, and for data that is damaged.
+    ImportError: without a library that a task needs.
   """
   asked = names(config)
+  make = harness.made if config.evaluate.harness else registry.made
   return {
-    shots: registry.made(asked, task_settings(config, shots))
+    shots: make(asked, task_settings(config, shots))
     for shots in config.evaluate.shots
   }
 
@@ -87,7 +89,8 @@ def asked(
   A task that it cannot do, such as writing more than it can read, has a row
   that says so.
   """
-  settings, found = task_settings(config, shots), []
+  settings = task_settings(config, shots)
+  found: list[registry.Row] = []
   for name, task in tasks.items():
     try:
       found += registry.rows({name: task}, settings, model)
@@ -131,9 +134,12 @@ def problems(config: ConfigDict) -> Iterator[str]:
   if not all(type(n) is int and n >= 0 for n in evaluate.shots):
     yield f'evaluate.shots {evaluate.shots} must be whole numbers, 0 or more'
     return
+  if evaluate.harness and not evaluate.tasks:
+    yield 'no task: give --config.evaluate.tasks="(\'NAME\',)"'
+    return
   try:
     made(config)
-  except ValueError as error:
+  except (ImportError, ValueError) as error:
     yield str(error)
 
 
