@@ -285,6 +285,8 @@ def test_a_preset_lacks_nothing_but_what_is_the_users(file, argument):
       'smoke',
       'ppo_init',
       'ppo_init,smoke',
+      'labeler_cv',
+      'labeler_cv,smoke',
     )
 
 

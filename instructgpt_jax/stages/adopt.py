@@ -188,7 +188,7 @@ def _wrong_kind(
     )
   if role in ('pretrain', 'sft', 'collect') and scalar:
     key = sources.INIT_KEYS.get(role, role)
-    key = 'policy' if config.init.policy and key != role else key
+    key = 'policy' if config.init.policy and role != 'collect' else key
     return (
       f'{folder} is a reward model or value net: init.{key} needs a language '
       'model, such as RUN/sft or RUN/ppo/ema'
