@@ -115,11 +115,7 @@ def prompt(session: orm.Session, number: int) -> dict[str, Any] | None:
     'prompt': row,
     'outputs': outputs,
     'tasks': tasks,
-    # Each with (output, rank) of what it ranks.
-    'answers': [
-      (row, list(zip(order, row.payload.get('ranks', ()), strict=False)))
-      for row, order in answers
-    ],
+    'answers': [tuple(row) for row in answers],  # with the outputs as shown
     'skips': rows(Skip),
     'flags': rows(Flag),
     'names': names,

@@ -14,6 +14,7 @@ from instructgpt_jax.labeling import (
   imports,
   incoming,
   listings,
+  payloads,
 )
 from instructgpt_jax.labeling.settings import KINDS
 from instructgpt_jax.labeling.storage import models
@@ -75,7 +76,11 @@ def prompt_page(request: Request, number: str) -> Response:
     if found is None:
       raise HTTPException(404, 'There is no such prompt.')
     return pages.page(
-      request, 'admin/prompt.html', flag_kinds=answers.FLAG_KINDS, **found
+      request,
+      'admin/prompt.html',
+      flag_kinds=answers.FLAG_KINDS,
+      flags_of_outputs=payloads.FLAGS,
+      **found,
     )
 
 
@@ -100,6 +105,7 @@ def invite(
         days=state.settings.invitation_days,
         by=who.id,
         note=_clean(note),
+        heldout_share=state.settings.heldout_share,
       )
     )
   except ValueError as error:
