@@ -14,25 +14,8 @@ from instructgpt_jax.models import decoder
 from instructgpt_jax.models.config import ModelConfig
 from tests.models import oracle, toys
 
-WORDS = [
-  *[
-    'the',
-    'cat',
-    'sat',
-    'on',
-    'a',
-    'mat',
-    'and',
-    'then',
-    'the',
-    'hen',
-    'came',
-    'to',
-    'see',
-    'it',
-  ],
-  '.\n',
-]
+FILLERS = ('cat', 'sat', 'on', 'a', 'mat', 'and', 'then', 'hen', 'came', 'to')
+WORDS = ['the', *FILLERS, '.\n']
 
 
 @functools.cache

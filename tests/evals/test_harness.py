@@ -72,8 +72,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def ours(folder):
-  kinds = {'dtype': 'float32', 'param_dtype': 'float32'}
-  cfg, params = pretrained.load_pretrained(folder, **kinds)
+  cfg, params = pretrained.load_pretrained(
+    folder, dtype='float32', param_dtype='float32'
+  )
   mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
   passes = Passes(decoder.LanguageModel(cfg), params, Devices(mesh, RULES))
   return Engine(passes, tokenizer_lib.from_folder(folder), tokens=128)
