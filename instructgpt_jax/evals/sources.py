@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 
 from instructgpt_jax.data import lines, schema
 from instructgpt_jax.data.schema import DataError
+from instructgpt_jax.evals import public
 from instructgpt_jax.evals.task import Settings
 
 Record = dict[str, Any]
 Fields = Mapping[str, type | tuple[type, ...]]
+Located = tuple[Record, str]  # and its 'file:line'
 Check = Callable[[Record, str], None]  # of a record and its place
 ENDINGS = ('.jsonl.gz', '.jsonl.zst', '.jsonl')
 
@@ -39,14 +41,10 @@ def records(
     MissingData: where it is not here.
     DataError: with file and line, for a record that is not so.
   """
-  path = _path(key, settings)
-  found = []
-  for record in _checked(path, fields, check):
-    found.append(record)
-    if len(found) == settings.limit:
-      break
+  read = _checked(_source(key, settings), fields, check)
+  found = list(itertools.islice(read, settings.limit or None))
   if not found:
-    raise DataError(f'{path}: no records. Refill the file of {key}.')
+    raise DataError(f'{key}: no records. Refill its file.')
   return found
 
 
@@ -74,7 +72,7 @@ def shots(
   if settings.shot_files.get(key):
     path = pathlib.Path(settings.shot_files[key])
     lines.check_file(path, f'the examples of {key}')
-    pool = list(_checked(path, fields, check))
+    pool = list(_checked(_read(path), fields, check))
   pool = [record for record in pool if usable(record)]
   drawn = []
   for i, item in enumerate(items):
@@ -90,32 +88,29 @@ def shots(
   return drawn
 
 
-def _path(key: str, settings: Settings) -> pathlib.Path:
-  if key in settings.files:
-    given = settings.files[key]
-    if given and os.path.exists(given):
-      return pathlib.Path(given)
-    if given:
-      raise DataError(
-        f'{given}: no such file. Correct config.evaluate.files of {key}.'
-      )
-    raise MissingData(_advice(key))
-  for folder in settings.folders:
+def _source(key: str, settings: Settings) -> Iterator[Located]:
+  """Returns the records of a set and their places, wherever it is."""
+  given = settings.files.get(key, '')
+  if given:
+    path = pathlib.Path(given)
+    lines.check_file(path, f'config.evaluate.files of {key}')
+    return _read(path)
+  for folder in settings.folders if key not in settings.files else ():
     for ending in ENDINGS:
       path = pathlib.Path(folder) / f'{key}{ending}'
       if path.is_file():
-        return path
+        return _read(path)
+  if settings.online and key in public.SETS and key not in settings.files:
+    return public.fetch(key)
   raise MissingData(_advice(key))
 
 
 def _advice(key: str) -> str:
-  return (
-    f'give {key}.jsonl.gz in one of config.evaluate.folders, or a file as '
-    f'config.evaluate.files.{key}'
-  )
+  online = ', or set config.evaluate.online' if key in public.SETS else ''
+  return f'give {key}.jsonl.gz in one of config.evaluate.folders{online}'
 
 
-def _read(path: pathlib.Path) -> Iterator[tuple[Record, str]]:
+def _read(path: pathlib.Path) -> Iterator[Located]:
   for line, where in lines.located(path):
     record = schema.parse(line, where)
     schema.check_object(record, where)
@@ -123,9 +118,9 @@ def _read(path: pathlib.Path) -> Iterator[tuple[Record, str]]:
 
 
 def _checked(
-  path: pathlib.Path, fields: Fields, check: Check | None
+  located: Iterator[Located], fields: Fields, check: Check | None
 ) -> Iterator[Record]:
-  for record, where in _read(path):
+  for record, where in located:
     for name, kind in fields.items():
       _check(record, name, kind, where)
     if check is not None:

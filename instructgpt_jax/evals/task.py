@@ -67,8 +67,8 @@ class Task(Protocol):
 class Settings:
   """What tasks are made with; each takes what it knows."""
 
-  # Folders of files KEY.jsonl(.gz, .zst), and single sets by key: a file, or
-  # a name at Hugging Face. A key with '' is not looked for anywhere.
+  # Folders of files KEY.jsonl(.gz, .zst), and single files by key. A key with
+  # '' is not looked for anywhere.
   folders: tuple[str, ...] = ()
   files: Mapping[str, str] = dataclasses.field(default_factory=dict)
   online: bool = False  # whether sets that are not here may be fetched

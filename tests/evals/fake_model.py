@@ -24,7 +24,9 @@ class Fake:
 
   def generate(self, prompts, *, max_tokens, stop, temperature=0.0, seed=0):
     self.prompts += prompts
-    said = [' '.join(self.says(p).split(' ')[: max_tokens + 1]) for p in prompts]
+    said = [
+      ' '.join(self.says(p).split(' ')[: max_tokens + 1]) for p in prompts
+    ]
     return [cut(text, stop) for text in said]
 
 

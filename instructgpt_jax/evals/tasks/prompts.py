@@ -16,6 +16,9 @@ MANNERS = {
     'language:'
   ),
 }
+# How a model says that a passage holds no answer: SQuADv2 and QuAC.
+NOT_IN_BACKGROUND = 'Not in background.'
+UNKNOWN = "I don't know."
 STOP = ('\n',)  # samples are cut at the first newline
 END = '\n\n'  # between an instruction, examples and the question
 

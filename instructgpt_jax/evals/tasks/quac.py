@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from instructgpt_jax.evals.metrics import answers
 from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
 from instructgpt_jax.evals.tasks import reading
+from instructgpt_jax.evals.tasks.prompts import UNKNOWN
 from instructgpt_jax.evals.tasks.written import Written
 
-NO_ANSWER = "I don't know."
 PUBLISHED = 'CANNOTANSWER'  # the mark of questions without answer
 INSTRUCTION = (
   'Answer each question using information in the preceding background '
@@ -41,7 +41,7 @@ def measured(
 def _spoken(text: str) -> str:
   """Returns '' for what says that there is no answer."""
   words = answers.normal(text)
-  unknown = (answers.normal(NO_ANSWER), answers.normal(PUBLISHED))
+  unknown = (answers.normal(UNKNOWN), answers.normal(PUBLISHED))
   return '' if words in unknown else words
 
 

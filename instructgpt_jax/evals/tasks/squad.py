@@ -9,9 +9,9 @@ import numpy as np
 from instructgpt_jax.evals.metrics import answers
 from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
 from instructgpt_jax.evals.tasks import reading
+from instructgpt_jax.evals.tasks.prompts import NOT_IN_BACKGROUND
 from instructgpt_jax.evals.tasks.written import Written
 
-NO_ANSWER = 'Not in background.'
 INSTRUCTION = (
   'Answer each question using information in the preceding background '
   'paragraph. If there is not enough information provided, answer with "Not '
@@ -54,7 +54,7 @@ def measured(
 def _spoken(text: str) -> str:
   """Returns '' for what says that there is no answer."""
   words = answers.normal(text)
-  return '' if words == answers.normal(NO_ANSWER) else words
+  return '' if words == answers.normal(NOT_IN_BACKGROUND) else words
 
 
 TASKS = {'squad_v2': squad}
