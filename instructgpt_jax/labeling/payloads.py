@@ -145,5 +145,6 @@ def validate(
 def _said(error: pydantic.ValidationError) -> str:
   """Returns the first complaint in one line, without what was given."""
   first = error.errors(include_url=False, include_input=False)[0]
-  where = '.'.join(map(str, first['loc'])) or 'payload'
+  # A field that is not known has a name of the sender's own making.
+  where = ascii('.'.join(map(str, first['loc'])))[1:-1][:80] or 'payload'
   return f'{where}: {first["msg"].removeprefix("Value error, ")}'

@@ -10,7 +10,8 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import RedirectResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
   for router in ROUTERS:
     app.include_router(router)
   app.add_exception_handler(AnyHTTPException, _refused)
+  app.add_exception_handler(RequestValidationError, _misfit)
   app.add_exception_handler(OperationalError, _unavailable)
   app.add_middleware(
     middleware.BodyLimit,
@@ -94,6 +96,15 @@ async def _refused(request: Request, error: Any) -> Response:
   return pages.page(
     request, 'error.html', error.status_code, message=str(error.detail)
   )
+
+
+async def _misfit(_: Request, error: Any) -> Response:
+  """Says what does not fit, without what came: JSON cannot hold all of it."""
+  said = [
+    {name: found[name] for name in ('loc', 'msg', 'type')}
+    for found in error.errors()
+  ]
+  return JSONResponse({'detail': said}, 422)
 
 
 async def _unavailable(request: Request, _: Exception) -> Response:
