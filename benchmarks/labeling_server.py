@@ -21,7 +21,7 @@ from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
 
 PASSWORD = 'correct horse battery staple'
-PATIENCE = 60.0  # seconds for the server to be back
+PATIENCE = 300.0  # seconds for the server to be back
 
 
 class Server:

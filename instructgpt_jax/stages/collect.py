@@ -109,8 +109,12 @@ def _shown(
 
 
 def _offered(written: Iterable[responses.Response]) -> list[dict[str, Any]]:
-  """Returns records without ranks, of prompts with two responses or more."""
-  groups = (_shown(group) for group in _grouped(written))
+  """Returns records without ranks, of prompts with two responses or more.
+
+  A policy of bytes may write NUL, which no page shows and no database stores.
+  """
+  whole = (w for w in written if '\0' not in w.text)
+  groups = (_shown(group) for group in _grouped(whole))
   return [_record(shown) for shown in groups if len(shown) > 1]
 
 

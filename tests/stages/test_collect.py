@@ -9,7 +9,13 @@ import pytest
 from instructgpt_jax import sharding, simulation
 from instructgpt_jax.data import tokenizer
 from instructgpt_jax.runtime import run
-from instructgpt_jax.stages import collect, reading, responses, session
+from instructgpt_jax.stages import (
+  asking,
+  collect,
+  reading,
+  responses,
+  session,
+)
 from tests.stages import micro
 
 VOCABULARY = tokenizer.train_bpe(['a b c'], 258)
@@ -37,7 +43,8 @@ def collected(folder, write, **settings):
     patch.setattr(session.Session, 'load', lambda *_: None)
     counts = collect.run(one)
   path = folder / 'collect' / reading.COMPARISONS
-  groups = [json.loads(line) for line in path.read_text().splitlines()]
+  lines = path.read_text().splitlines() if path.exists() else []
+  groups = [json.loads(line) for line in lines]
   return counts, groups, asked
 
 
@@ -119,3 +126,19 @@ def test_groups_without_any_order_are_written_and_counted(tmp_path):
   )
   assert counts['all_tied'] == counts['prompts'] == len(groups)
   assert all(group['ranks'] == [1, 1, 1] for group in groups)
+
+
+def test_people_are_offered_what_a_page_can_show(tmp_path, monkeypatch):
+  texts = [' yes', ' \0', ' \n', ' no']
+  monkeypatch.setattr(asking, 'wait', lambda one: {'waited': True})
+  counts, groups, asked = collected(
+    *(tmp_path, lambda row, i: (texts[i % 4], i % 4 == 0)),
+    **{'completions': (4, 4), 'labelers': 'web'},
+  )
+  assert counts == {'waited': True} and groups == []
+  offered = tmp_path / 'collect' / asking.OFFERED
+  found = [json.loads(line) for line in offered.read_bytes().splitlines()]
+  assert [one['id'] for one in found] == [row['id'] for row in asked[::4]]
+  for one in found:
+    assert one['responses'] == [' yes', ' no'] and one['ended'] == [True, False]
+    assert 'ranks' not in one and 'labeler' not in one
