@@ -51,6 +51,9 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unknown arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.INFO if DEBUG.value else logging.WARNING)
+  if CONFIG.value.name == 'label' and not FIT.value:
+    _label()  # a server ends when the requests it has begun are answered
+    return
   with interrupts.watching():
     _run()
 
@@ -58,9 +61,6 @@ def main(argv: list[str]) -> None:
 def _run() -> None:
   if FIT.value:
     _fit(FIT.value)
-    return
-  if CONFIG.value.name == 'label':
-    _label()
     return
   # Seconds of imports: here Ctrl-C finds somebody who listens.
   from instructgpt_jax.runtime import distributed  # noqa: PLC0415
@@ -105,8 +105,8 @@ def _label() -> None:
 
     # One folder for all of its programs: a backup is of what was served.
     command.run(config, WORKDIR.value or f'runs/{config.name}')
-  except interrupts.TrainingInterrupted as error:
-    sys.exit(error.exit_code)  # there is nothing to go on with: it served
+  except KeyboardInterrupt:
+    sys.exit(130)
   except ImportError as error:
     sys.exit(f"error: {error}: pip install -e '.[labeling]' brings it")
   except (ValueError, OSError) as error:

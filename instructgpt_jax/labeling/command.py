@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -51,6 +53,8 @@ def serve(settings: Settings) -> None:
       if first:
         _invite(database, settings, address)
     keep(settings)
+    # To which uvicorn hands the signal on, when it has ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f'Serving {address}, until Ctrl-C.', flush=True)
     uvicorn.Server(
       uvicorn.Config(

@@ -1,6 +1,7 @@
 """The command as people type it, in a process of its own."""
 
 import json
+import os
 import re
 import signal
 import stat
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from configs import common
-from instructgpt_jax.labeling import settings
+from instructgpt_jax.labeling import command, settings
 from tests.config_files import ROOT, load
 from tests.labeling import postgres
 
@@ -24,15 +25,23 @@ PROGRAM = (
 )
 
 
-def command(workdir, action='', *arguments):
+@pytest.fixture(autouse=True)
+def _mask():
+  """Restores the mask of new files, which the command narrows."""
+  before = os.umask(0o022)
+  yield
+  os.umask(before)
+
+
+def words(workdir, action='', *arguments):
   place = f'configs/label.py:{action}' if action else 'configs/label.py'
-  words = [f'--config={place}', f'--workdir={workdir}', *arguments]
-  return [sys.executable, '-c', PROGRAM, *words]
+  given = [f'--config={place}', f'--workdir={workdir}', *arguments]
+  return [sys.executable, '-c', PROGRAM, *given]
 
 
 def run(workdir, action, *arguments):
   return subprocess.run(
-    command(workdir, action, *arguments),
+    words(workdir, action, *arguments),
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -45,7 +54,7 @@ class Served:
 
   def __init__(self, workdir, *arguments):
     self.process = subprocess.Popen(
-      command(workdir, '', '--config.label.port=0', *arguments),
+      words(workdir, '', '--config.label.port=0', *arguments),
       cwd=ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
@@ -58,6 +67,9 @@ class Served:
       self.lines.append(self.process.stdout.readline())
       assert self.lines[-1], self.process.stderr.read()
     self.url = re.search(r'http://[\d.:]+', self.lines[-1])[0]
+    transport = httpx.HTTPTransport(retries=8)  # 0.5 s, 1 s, ... apart
+    with httpx.Client(transport=transport, timeout=60) as client:
+      assert client.get(f'{self.url}/health').text == 'ok'
     return self
 
   def __exit__(self, *_):
@@ -107,40 +119,52 @@ def test_a_port_that_is_taken_is_told(tmp_path):
   assert 'Traceback' not in done.stderr
 
 
-def test_import_export_backup_and_restore(tmp_path, postgres_server):
+def test_import_export_backup_and_restore(tmp_path, postgres_server, capsys):
+  def told(action, *arguments):
+    command.run(load('label', action, *arguments), str(tmp_path))
+    return capsys.readouterr().out
+
   source, archive = tmp_path / 'in.jsonl', tmp_path / 'backup.gz'
   source.write_text(json.dumps(RECORD))
   files = f"--config.label.files=('{source}',)"
-  assert 'prompts 1' in run(tmp_path, 'import', files).stdout
-  assert 'prompts 0' in run(tmp_path, 'import', files).stdout
+  assert 'prompts 1' in told('import', files)
+  assert 'prompts 0' in told('import', files)
   to = f'--config.label.archive={archive}'
-  assert 'backup.gz: ' in run(tmp_path, 'backup', to).stdout
-  again = run(tmp_path, 'restore', to)
-  assert again.returncode == 1 and 'holds prompts already' in again.stderr
+  assert 'backup.gz: ' in told('backup', to)
+  with pytest.raises(ValueError, match='holds prompts already'):
+    told('restore', to)
   # From SQLite to a server, and back out of it.
   url = f'--config.label.url={postgres.new_database(postgres_server)}'
-  assert 'are back' in run(tmp_path, 'restore', to, url).stdout
+  assert 'are back' in told('restore', to, url)
   other = tmp_path / 'other.gz'
-  run(tmp_path, 'backup', f'--config.label.archive={other}', url)
+  told('backup', f'--config.label.archive={other}', url)
   assert other.read_bytes() == archive.read_bytes()
-  assert '0 comparisons' in run(tmp_path, 'export', url).stdout
+  assert '0 comparisons' in told('export', url)
+  assert '/join/' in told('invite', url)
+
+
+def test_what_is_wrong_is_told_in_one_message(tmp_path):
+  done = run(tmp_path, 'backup')
+  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert done.stderr == 'error: name the file: --config.label.archive=FILE\n'
 
 
 @pytest.mark.parametrize(
   'action, arguments, said',
   [
     ('import', [], 'name them: --config.label.files'),
-    ('backup', [], 'name the file: --config.label.archive'),
-    ('dance', [], 'choose of import, export, backup, restore, invite'),
+    ('restore', [], 'name the file: --config.label.archive'),
     ('invite', ['--config.label.url=mysql://x/y'], 'postgresql://USER'),
   ],
 )
-def test_what_is_wrong_is_told_in_one_message(
-  tmp_path, action, arguments, said
-):
-  done = run(tmp_path, action, *arguments)
-  assert done.returncode == 1 and said in done.stderr
-  assert 'Traceback' not in done.stderr
+def test_what_is_lacking_is_named(tmp_path, action, arguments, said):
+  with pytest.raises(ValueError, match=said):
+    command.run(load('label', action, *arguments), str(tmp_path))
+
+
+def test_an_unknown_action_says_which_there_are():
+  with pytest.raises(Exception, match='import, export, backup, restore, inv'):
+    load('label', 'dance')
 
 
 # --- settings
