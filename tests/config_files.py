@@ -25,6 +25,8 @@ ALL = [
   *[(file, argument) for file in FILES for argument in ARGUMENTS],
   ('sft', 'ppo_init'),
   *[('sft', f'ppo_init,{argument}') for argument in ARGUMENTS[1:]],
+  ('sft', 'nlp'),
+  *[('sft', f'nlp,{argument}') for argument in ARGUMENTS[1:]],
   ('reward', 'labeler_cv'),
   *[('reward', f'labeler_cv,{argument}') for argument in ARGUMENTS[1:]],
   # These have arguments of their own.

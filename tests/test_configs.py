@@ -252,6 +252,13 @@ def test_the_embedded_sft_configs_are_the_two_recipes():
   assert init.epochs == 2 and init.pretrain_rows > 0
 
 
+def test_the_baseline_of_public_tasks_sees_each_example_once():
+  settings = load('sft', 'nlp,1.3b').sft
+  assert (settings.epochs, settings.batch_size) == (1, 64)
+  assert (settings.optimizer.peak, settings.optimizer.final) == (4e-6, 0.1)
+  assert (settings.pretrain_rows, settings.dropout) == (0, 0.0)
+
+
 # --- what can run as it stands
 
 
@@ -285,6 +292,8 @@ def test_a_preset_lacks_nothing_but_what_is_the_users(file, argument):
       'smoke',
       'ppo_init',
       'ppo_init,smoke',
+      'nlp',
+      'nlp,smoke',
       'labeler_cv',
       'labeler_cv,smoke',
     )
