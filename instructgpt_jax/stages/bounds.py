@@ -73,6 +73,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       *_of(('ppo.limits',), 'length_above', 'kl_k3_above'),
       'evaluate.pairs_shown',
       *_of(('evaluate',), 'prompts', 'limit'),
+      *_of(('evaluate.best_of',), 'samples', 'prompts'),
       'mesh.replicated_above_mb',
       'lora.rank',
       'reward.completions_at_once',
