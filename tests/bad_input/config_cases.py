@@ -13,8 +13,8 @@ from tests.stages.complaints import complaints
 from tests.test_main import forget
 
 ORDER = (
-  'stages must be in the order curate, pretrain, sft, collect, reward, ppo, '
-  'evaluate, each once'
+  'stages must be in the order curate, pretrain, sft, collect, reward, '
+  'labeler_cv, ppo, evaluate, each once'
 )
 FEWEST = 'give (fewest, most) with at least 2 completions to compare'
 PARAMS = (
@@ -61,12 +61,12 @@ SETTINGS = {
   'unknown stage': start(
     "stages=('pretrain','sft','rm')",
     "stage 'rm' is unknown: choose from curate, pretrain, sft, collect, "
-    'reward, ppo, evaluate',
+    'reward, labeler_cv, ppo, evaluate',
   ),
   'stage that is a path': start(
     "stages=('pretrain','../x')",
     "stage '../x' is unknown: choose from curate, pretrain, sft, collect, "
-    'reward, ppo, evaluate',
+    'reward, labeler_cv, ppo, evaluate',
   ),
   'stages out of order': start("stages=('sft','pretrain')", ORDER),
   'stage twice': start("stages=('pretrain','pretrain')", ORDER),
