@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -108,6 +109,26 @@ def test_the_first_start_invites_an_admin_and_the_next_does_not(tmp_path):
     code, _, err = served.stop(signal.SIGINT)
   assert (code, err) == (130, '')
   assert secret.read_text() == kept
+
+
+def test_a_begun_request_is_answered_before_the_end(tmp_path):
+  body = b'{"name": "ann", "password": "x"}'
+  head = (
+    'POST /api/login HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n'
+    'content-type: application/json\r\nconnection: close\r\n'
+    f'content-length: {len(body)}\r\n\r\n'
+  )
+  with Served(tmp_path) as served:
+    port = int(served.url.rpartition(':')[2])
+    with socket.create_connection(('127.0.0.1', port), timeout=60) as link:
+      link.sendall(head.encode())
+      assert b'100 Continue' in link.recv(1000)  # it is being read
+      served.process.send_signal(signal.SIGTERM)
+      with pytest.raises(subprocess.TimeoutExpired):
+        served.process.wait(0.5)
+      link.sendall(body)
+      assert link.recv(1000).startswith(b'HTTP/1.1 401 ')
+    assert served.process.wait(60) == 0
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):
