@@ -6,6 +6,7 @@ screening and gold tasks stay out: they tell of labelers, not of outputs.
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import orm
 
+from instructgpt_jax import files
 from instructgpt_jax.data import records
-from instructgpt_jax.labeling import said
+from instructgpt_jax.labeling import figures, said
 from instructgpt_jax.labeling.said import Said
 
 Record = dict[str, Any]
@@ -78,7 +80,8 @@ def write(
 ) -> dict[str, int]:
   """Returns how many records of each kind it wrote to KIND.jsonl.
 
-  A kind without answers has no file. Each file appears whole or not at all.
+  Beside them figures.json has agreement, win rates, Likert and flag tables. A
+  kind without answers has no file. Each appears whole or not at all.
   """
   counts = {}
   for kind, of_kind in KINDS.items():
@@ -86,6 +89,8 @@ def write(
     if found:
       records.write_jsonl(pathlib.Path(folder) / f'{kind}.jsonl', found)
     counts[kind] = len(found)
+  text = json.dumps(figures.tables(session), indent=2, allow_nan=False)
+  files.write_text(pathlib.Path(folder) / 'figures.json', f'{text}\n')
   return counts
 
 

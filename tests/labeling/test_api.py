@@ -67,6 +67,8 @@ def test_from_import_to_export(admin, ann):
   }
   assert [len(rows) for rows in lines.values()] == [1, 1, 3]
   assert 'secret-m' in lines['comparisons'][0]
+  wins = admin.get('/api/figures').json()['win_rates']['all']
+  assert len(wins) == 6
 
 
 def test_a_double_submit_is_one_answer(admin, ann):

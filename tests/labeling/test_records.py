@@ -94,7 +94,10 @@ def test_what_collect_wrote_comes_back_as_reward_reads_it(
   with database.reading() as session:
     counts = exports.write(session, tmp_path / 'out')
   assert counts == {'comparisons': 1, 'demonstrations': 0, 'ratings': 0}
-  assert [f.name for f in (tmp_path / 'out').iterdir()] == ['comparisons.jsonl']
+  assert {f.name for f in (tmp_path / 'out').iterdir()} == {
+    'comparisons.jsonl',
+    'figures.json',
+  }
   path = tmp_path / 'out' / 'comparisons.jsonl'
   ((record, _),) = records.read_records(path, 'comparisons')
   # Ranked by the text, ties included: the first 'red' and the second are one.
@@ -142,12 +145,12 @@ def test_the_order_in_which_answers_came_does_not_matter(
     texts.append(
       {f.name: f.read_bytes() for f in (tmp_path / str(i)).iterdir()}
     )
-  assert len(texts[0]) == 3
+  assert len(texts[0]) == 4
   answers = texts[0]['comparisons.jsonl'].count(b'\n')
   assert answers == 2 * 2 * 3
   # A demonstration has one copy: whoever comes first writes it.
   for found in texts:
-    del found['demonstrations.jsonl']
+    del found['demonstrations.jsonl'], found['figures.json']
   assert texts[0] == texts[1]
 
 

@@ -52,6 +52,7 @@ ROUTES = {
   'GET /api/progress': 'admin',
   'POST /api/import': 'admin',
   'GET /api/export/{kind}': 'admin',
+  'GET /api/figures': 'admin',
 }
 ROLES = ('anyone', 'member', 'labeler', 'admin')
 SAFE = ('GET', 'HEAD', 'OPTIONS')

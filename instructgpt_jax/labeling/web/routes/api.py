@@ -15,6 +15,7 @@ from instructgpt_jax.labeling import (
   answers,
   assignment,
   exports,
+  figures,
   imports,
   incoming,
   progress,
@@ -212,6 +213,13 @@ def import_records(
   except incoming.DataError as error:
     raise HTTPException(422, str(error)) from error
   return Imported(**found)
+
+
+@router.get('/figures', responses=REFUSED)
+def all_figures(request: Request) -> dict[str, Any]:
+  """Returns agreement, habits, win rates, Likert and flag tables."""
+  with request.app.state.database.reading() as session:
+    return figures.tables(session)
 
 
 @router.get(
