@@ -510,6 +510,9 @@ def base() -> ConfigDict:
       toxicity=dict(
         scorer='words', words='', label='toxic', answers='', per_second=1.0
       ),
+      # "GPT-3 prompted" (3.5): the base model behind the prefix of most reward
+      # on so many validation prompts, of draws of demonstrations; 0 is off.
+      prompted=dict(candidates=0, prompts=64),  # ours
       baseline='sft',  # what the others are preferred to, or not
       # A model that says which of two answers is better, in both orders:
       # address .../chat/completions and its name.

@@ -31,6 +31,7 @@ def get_config(argument: str = ''):
     model.preset = 'init'
   config.evaluate.tasks = () if argument == 'harness' else ('all',)
   config.evaluate.harness = argument == 'harness'
+  config.evaluate.prompted.candidates = 0 if argument else 8  # ours
   if argument:
     config.evaluate.prompts = 0
   return config

@@ -14,7 +14,7 @@ from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.passes import Devices, Passes
 from instructgpt_jax.evals.task import Settings, Task
 from instructgpt_jax.evals.tasks import toxicity, truthfulqa
-from instructgpt_jax.stages import candidates, layouts
+from instructgpt_jax.stages import candidates, layouts, prompted
 from instructgpt_jax.stages.session import Session, describe
 
 ALL = ('all',)
@@ -61,22 +61,29 @@ def made(config: ConfigDict) -> dict[int, dict[str, Task | str]]:
 
 
 def run(
-  session: Session, folders: Mapping[str, pathlib.Path]
+  session: Session,
+  folders: Mapping[str, pathlib.Path],
+  prefix: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Returns {'tasks': the lines of `tables.table`} of all models.
+
+  And of the base model behind the `text` of a prefix, where there is one.
 
   What they answer is kept as it comes, under the hash of each model: an
   evaluation that was killed goes on, and one of more tasks asks those alone.
   """
   tasks = made(session.config)
-  rows = {}
+  rows: dict[str, list[registry.Row]] = {}
   for name, folder in folders.items():
-    model = engine(session, name, folder)
-    rows[name] = [
-      row
-      for shots, of_shots in tasks.items()
-      for row in asked(session.config, of_shots, shots, model)
-    ]
+    models: dict[str, Model] = {name: engine(session, name, folder)}
+    if prefix and name == 'base':
+      models[prompted.NAME] = prompted.Prompted(models[name], prefix['text'])
+    for each, model in models.items():
+      rows[each] = [
+        row
+        for shots, of_shots in tasks.items()
+        for row in asked(session.config, of_shots, shots, model)
+      ]
   over = 'base' if 'base' in rows else next(iter(rows), '')
   return {'tasks': tables.table(rows, over)}
 

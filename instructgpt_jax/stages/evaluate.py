@@ -6,7 +6,14 @@ import pathlib
 from typing import Any
 
 from instructgpt_jax.runtime import distributed
-from instructgpt_jax.stages import benchmarks, candidates, judging, preferring
+from instructgpt_jax.stages import (
+  benchmarks,
+  candidates,
+  judging,
+  preferring,
+  prompted,
+  reward_tables,
+)
 from instructgpt_jax.stages.session import Session
 
 
@@ -23,9 +30,18 @@ def run(session: Session) -> dict[str, Any]:
   found: dict[str, Any] = {}
   if config.evaluate.prompts:
     judged = judging.run(session, folders)
+    if 'base' in judged and config.evaluate.prompted.candidates:
+      model = benchmarks.engine(session, 'base', folders['base'])
+      prefix, scores = prompted.chosen(session, model)
+      found['prefix'] = {'text': prefix, 'reward_scores': scores}
+      before = prompted.Prompted(model, prefix)
+      judged[prompted.NAME] = prompted.judge(session, before, judged['base'])
     found |= judging.summary(judged) | preferring.run(session, judged)
+    found['reward_model'] = reward_tables.run(
+      session, benchmarks.task_settings(config, 0)
+    )
   if config.evaluate.tasks:
-    found |= benchmarks.run(session, folders)
+    found |= benchmarks.run(session, folders, found.get('prefix'))
   return found
 
 

@@ -195,7 +195,7 @@ def _win_rates(judged: dict[str, Judged]) -> dict[str, Any]:
     return found
   sft = judged['sft']
   for name, j in judged.items():
-    if name in ('base', 'sft'):
+    if name in ('base', 'base_prompted', 'sft'):
       continue
     pair = f'{name}_over_sft'
     if j.gold is None or sft.gold is None:
