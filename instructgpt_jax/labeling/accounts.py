@@ -137,6 +137,8 @@ def join(
 
 def find(session: orm.Session, name: str) -> Labeler | None:
   """Returns the account of a name, upper and lower case being one."""
+  if not NAME.fullmatch(name):  # nor would every database take it
+    return None
   return session.scalar(
     sa.select(Labeler).where(sa.func.lower(Labeler.name) == name.lower())
   )

@@ -219,3 +219,8 @@ def test_sqlite_writes_ahead_and_waits_for_the_disk(tmp_path):
   database.close()
   assert storage.BUSY_SECONDS >= 10
   assert pathlib.Path(tmp_path / 'a.db').exists()
+
+
+def test_a_name_that_no_account_can_have_is_not_looked_for(opened):
+  with opened.reading() as session:
+    assert accounts.find(session, 'a\0b') is None

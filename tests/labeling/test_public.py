@@ -1,6 +1,8 @@
 """Invitation, account, log-in: what works, and what is refused."""
 
+import json
 import re
+import urllib.parse
 
 import pytest
 import sqlalchemy as sa
@@ -219,3 +221,19 @@ def test_a_database_that_does_not_answer_is_told(app, browser, monkeypatch):
   monkeypatch.setattr(accounts, 'has_admin', fail)
   answer = browser.get('/health')
   assert answer.status_code == 503 and 'Nothing was saved' in answer.text
+
+
+@pytest.mark.parametrize(
+  'text', ['\0', 'a\0b', '\ud800', '\U0001f40d' * 30, '']
+)
+def test_odd_names_and_passwords_are_wrong_ones(browser, text):
+  body = json.dumps({'name': text, 'password': text})
+  answer = browser.post('/api/login', content=body)
+  assert answer.status_code in (401, 422)
+  fields = {'name': text, 'password': text}
+  data = urllib.parse.urlencode(
+    {'csrf': csrf(browser.get('/login')), **fields}, errors='surrogatepass'
+  )
+  kind = {'content-type': 'application/x-www-form-urlencoded'}
+  answer = browser.post('/login', content=data, headers=kind)
+  assert answer.status_code in (401, 422)
