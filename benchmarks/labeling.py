@@ -225,7 +225,7 @@ BETWEEN = flags.DEFINE_float('between', 3.0, 'Seconds between two kills.')
 def main(_: list[str]) -> None:
   logging.getLogger('httpx').setLevel(logging.WARNING)
   found = measure(
-    pathlib.Path(FOLDER.value),
+    pathlib.Path(FOLDER.value or '.'),
     labelers=LABELERS.value,
     seconds=SECONDS.value,
     think=THINK.value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pathlib
 import signal
@@ -79,16 +80,17 @@ def settle(
   roles = dict.fromkeys(names, 'labeler') | {'admin': 'admin'}
   for name, role in roles.items():
     group = 'heldout' if name in heldout else 'train'
-    token = database.write(
-      lambda session, role=role, group=group: accounts.invite(
-        session, now, role=role, group=group, days=1.0, by=None
-      )
+    invite = functools.partial(
+      accounts.invite, now=now, role=role, group=group, days=1.0, by=None
     )
-    database.write(
-      lambda session, token=token, name=name: accounts.join(
-        session, token, name, hashed, now
-      )
+    join = functools.partial(
+      accounts.join,
+      token=database.write(invite),
+      name=name,
+      hashed=hashed,
+      now=now,
     )
+    database.write(join)
   records = (
     {
       'id': f'prompt-{i}',
