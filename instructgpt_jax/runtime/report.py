@@ -13,6 +13,7 @@ from instructgpt_jax.runtime import (
   evaluation_tables,
   metrics,
   page,
+  reward_figures,
   run,
 )
 from instructgpt_jax.runtime.cells import (
@@ -23,7 +24,7 @@ from instructgpt_jax.runtime.cells import (
 )
 from instructgpt_jax.runtime.progress import duration
 
-_MODELS = ('base', 'sft', 'ppo', 'ppo_ptx')
+_MODELS = ('base', 'base_prompted', 'sft', 'ppo', 'ppo_ptx')
 _PER_MODEL = {  # report key -> (label, digits)
   'gold_score': ('gold score', 3),
   'gold_score_greedy': ('gold score, greedy', 3),
@@ -66,7 +67,10 @@ def write_report(
     stage_lines(folder, report),
     samples,
     data=data.relative_to(folder).as_posix() if data else '',
-    pictures=evaluation_figures.pictures(report),
+    pictures=[
+      *evaluation_figures.pictures(report),
+      *reward_figures.pictures(report.get('reward_model') or {}),
+    ],
   )
   path = folder / 'report.html'
   files.write_text(path, html)
@@ -124,6 +128,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
   """Returns what the page and the terminal show, without what is absent."""
   every = [_models(report), _wins(report), _reward(report), _effort(report)]
   every += evaluation_tables.tables(report)
+  every.append(reward_figures.table(report.get('reward_model') or {}))
   return [table for table in every if table.rows]
 
 
@@ -135,6 +140,7 @@ def _models(report: Mapping[str, Any]) -> Table:
     'win_rate',
     'ratings',
     'gold_parts',
+    'compute',
   }
   own = [k for k, v in report.items() if k not in known and _by_model(v)]
   keys = [k for k in (*_PER_MODEL, *own) if _by_model(report.get(k))]
@@ -146,7 +152,9 @@ def _models(report: Mapping[str, Any]) -> Table:
     cells = [interval_text(report[key].get(n), digits) for n in names]
     rows.append([label, *cells])
   if isinstance(report.get('kl'), (int, float)):
-    cells = [''] * (len(names) - 1) + [f'{report["kl"]:.2f}']
+    policy = report.get('config')
+    of = policy if policy in names else next(reversed(names), '')
+    cells = [f'{report["kl"]:.2f}' if name == of else '' for name in names]
     rows += [[_PER_MODEL['kl'][0], *cells]] if names else []
   return Table('Models', ['mean [95% interval]', *names], rows)
 
