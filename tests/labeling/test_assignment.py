@@ -227,6 +227,16 @@ def test_budgets(database, make_settings, budget, reason, counts):
     assert take(database, settings, person) == reason
 
 
+def test_a_late_answer_is_not_one_more_than_the_budget(database, make_settings):
+  settings = make_settings(**PLAIN, labeler_budget=1)
+  load(database, settings, ranked('a'), ranked('b'))
+  ann, later = hire(database, 'ann'), NOW + 2 * HOUR
+  first = take(database, settings, ann)
+  assert do(database, settings, ann, later)['prompt'] == 'Ask b'
+  with pytest.raises(LeaseError, match='No more answers'):
+    give(database, settings, ann, first['lease'], say(first), now=later)
+
+
 class Histories(RuleBasedStateMachine):
   """Any order of people's steps, of time that runs out, and of late answers."""
 
