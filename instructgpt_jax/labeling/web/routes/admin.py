@@ -17,7 +17,6 @@ from instructgpt_jax.labeling import (
   payloads,
 )
 from instructgpt_jax.labeling.settings import KINDS
-from instructgpt_jax.labeling.storage import models
 from instructgpt_jax.labeling.web import access, forms, pages
 
 router = APIRouter(prefix='/admin', include_in_schema=False)
@@ -200,7 +199,5 @@ def _labelers(
     link=link,
     problem=problem,
     days=state.settings.invitation_days,
-    roles=models.ROLES,
-    groups=models.GROUPS,
     **values,
   )
