@@ -64,6 +64,7 @@ def run(session: Session, settings: Settings) -> dict[str, Any]:
       score.score_rows,
       score.sequences(ordered)[:SEQUENCES],
       pad_id=session.tokenizer.pad_id,
+      longest=score.longest,
     )
   if session.config.evaluate.best_of.samples > 1:
     found |= _best_of_n(session, params)

@@ -12,12 +12,17 @@ ScoreRows = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def table(
-  score: ScoreRows, sequences: Sequence[Sequence[int]], *, pad_id: int
+  score: ScoreRows,
+  sequences: Sequence[Sequence[int]],
+  *,
+  pad_id: int,
+  longest: int,
 ) -> dict[str, Any]:
   """Returns how far scores move when nothing that matters changes.
 
   Against the sequences padded on the right to the longest of them:
-    longer: padded by half as much again. left: padded on the left.
+    longer: padded by half as much again, up to `longest`, which is all that
+      the model reads. left: padded on the left.
     order: in reverse order. neighbours: each beside other sequences, the half
       of a batch at a time, the other half being the first sequence.
 
@@ -34,7 +39,7 @@ def table(
   length = max(map(len, sequences))
   rows = _padded(sequences, length, pad_id)
   plain = np.asarray(score(*rows), np.float64)
-  more = _padded(sequences, length + (length + 1) // 2, pad_id)
+  more = _padded(sequences, min(length + (length + 1) // 2, longest), pad_id)
   left = _padded(sequences, length, pad_id, left=True)
   back = [x[::-1] for x in rows]
   changed = {

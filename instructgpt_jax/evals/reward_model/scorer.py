@@ -54,7 +54,7 @@ class Scorer:
     self._compiled = jax.jit(functools.partial(reward_lib.score, model=model))
     self._ways = placement.ways(devices.mesh)
     self._tokens, self._chat = tokens * self._ways, chat_format
-    self._longest = model.cfg.max_length
+    self.longest = model.cfg.max_length
 
   def __call__(self, records: Sequence[Record]) -> list[np.ndarray]:
     """Returns [K] the score of each response, a record after another.
@@ -92,10 +92,10 @@ class Scorer:
       ended = record.get('ended') or [True] * len(answers)
       for answer, end in zip(answers, ended, strict=True):
         ids = [*answer, *([self._tokenizer.eos_id] if end else [])]
-        ids = ids[-(self._longest - 1) :]
+        ids = ids[-(self.longest - 1) :]
         asked = encoding.fit_prompt(
           prompt,
-          self._longest - len(ids),
+          self.longest - len(ids),
           'truncate_left',
           stats,
           self._tokenizer.prefix,
@@ -129,7 +129,7 @@ class Scorer:
     """Yields (places, tokens [B L], mask [B L]): like lengths together."""
     left = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
     while left:
-      length = min(rounded(len(sequences[left[0]]), 16), self._longest)
+      length = min(rounded(len(sequences[left[0]]), 16), self.longest)
       rows = max(1, self._tokens // length // self._ways) * self._ways
       part, left = left[:rows], left[rows:]
       tokens = np.full((rows, length), self._tokenizer.pad_id, np.int32)

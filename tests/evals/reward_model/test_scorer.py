@@ -101,7 +101,9 @@ def test_of_what_is_too_long_the_beginning_is_left_out():
 
 def test_the_model_does_not_see_padding_or_neighbours():
   own = scorer()
-  found = invariance.table(own.score_rows, own.sequences(RECORDS), pad_id=0)
+  found = invariance.table(
+    own.score_rows, own.sequences(RECORDS), pad_id=0, longest=64
+  )
   assert found.pop('spread') > 0.1
   assert set(found) == {'longer', 'left', 'order', 'neighbours'}
   for change in found.values():
@@ -119,15 +121,26 @@ def test_the_model_does_not_see_padding_or_neighbours():
 )
 def test_a_model_that_does_is_found_out(change, broken):
   own = scorer()
-  found = invariance.table(broken, own.sequences(RECORDS), pad_id=0)
+  found = invariance.table(broken, own.sequences(RECORDS), pad_id=0, longest=64)
   assert found[change]['largest'] > 0.1
   if change in ('left', 'order'):
     assert found[change]['flipped'] > 0
 
 
+def test_no_row_is_longer_than_the_model_reads():
+  widths = set()
+
+  def score(tokens, mask):
+    widths.add(tokens.shape[1])
+    return np.zeros(len(tokens))
+
+  invariance.table(score, [[1] * 60, [2] * 5], pad_id=0, longest=64)
+  assert widths == {60, 64}
+
+
 def test_two_sequences_are_the_least():
   with pytest.raises(ValueError, match='two sequences'):
-    invariance.table(scorer().score_rows, [[1, 2]], pad_id=0)
+    invariance.table(scorer().score_rows, [[1, 2]], pad_id=0, longest=64)
 
 
 def test_the_reward_model_judges_by_its_scores():
