@@ -12,6 +12,7 @@ from instructgpt_jax.runtime.progress import duration, number
 
 _SHOWN = 12  # plots of a stage before the rest is folded away
 _SAMPLES = 24
+NARROW = 48  # characters of a table that has another beside it
 # What a reader looks for first; the rest follows by name.
 _FIRST = (
   'objective/scores', 'objective/score', 'objective/kl', 'objective/kl_coef',
@@ -167,7 +168,7 @@ def _change(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
 def _tables(tables: Sequence[Any]) -> str:
   """Returns the first by itself, small ones side by side, then large ones."""
   first, *rest = tables or [None]
-  small = [t for t in rest if len(t.header) <= 5 and _brief(t)]
+  small = [t for t in rest if _width(t) <= NARROW and len(t.rows) <= 16]
   large = [t for t in rest if t not in small]
   cards = [_card(table(t)) for t in filter(None, [first])]
   cards += [
@@ -176,9 +177,10 @@ def _tables(tables: Sequence[Any]) -> str:
   return ''.join([*cards, *(_card(table(t)) for t in large)])
 
 
-def _brief(shown: Any) -> bool:
-  cells = (cell for row in shown.rows for cell in row)
-  return len(shown.rows) <= 16 and max(map(len, cells)) < 32
+def _width(shown: Any) -> int:
+  """Returns the characters of its columns."""
+  columns = zip(shown.header, *shown.rows, strict=True)
+  return sum(max(map(len, column)) for column in columns)
 
 
 def table(table: Any) -> str:

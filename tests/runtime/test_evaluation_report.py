@@ -122,3 +122,15 @@ def test_a_comparison_has_a_column_for_each_run():
   assert table.rows[0][1:] == ['0.400 [0.300, 0.500]', '0.000 [-0.100, 0.100]']
   page = comparison.page(runs(), 'ppo.ptx_coef')
   assert 'ppo.ptx_coef: 0 -&gt; 0.0' in page and 'data:image/svg' in page
+
+
+def test_kl_stands_below_the_policy_and_cost_is_no_model():
+  found = {
+    'config': 'ppo',
+    'kl': 2.5,
+    'gold_score': {name: 0.5 for name in ('base_prompted', 'ppo', 'other')},
+    'compute': REPORT['compute'] | {'ppo': REPORT['compute']['sft']},
+  }
+  lines = report._models(found)
+  assert lines.header[1:] == ['base_prompted', 'ppo', 'other']
+  assert lines.rows[-1][1:] == ['', '2.50', '']
