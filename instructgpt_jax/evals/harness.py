@@ -187,9 +187,12 @@ def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
     DataError: for a name that nothing has.
     ImportError: without lm-eval.
   """
-  manager = _manager(settings.folders)
   found: dict[str, Task | str] = {}
   for name in names:
+    # To list what the harness brings takes seconds.
+    manager = _manager(settings.folders, defaults=False)
+    if name not in manager.all_tasks:
+      manager = _manager(settings.folders, defaults=True)
     if name not in manager.all_tasks:
       raise DataError(
         f'config.evaluate.tasks: lm-evaluation-harness has no task {name!r}. '
@@ -210,6 +213,8 @@ def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
   return found
 
 
-@functools.lru_cache(maxsize=2)
-def _manager(folders: tuple[str, ...]) -> Any:
-  return _load('lm_eval.tasks').TaskManager(include_path=list(folders))
+@functools.lru_cache(maxsize=4)
+def _manager(folders: tuple[str, ...], *, defaults: bool) -> Any:
+  return _load('lm_eval.tasks').TaskManager(
+    include_path=list(folders), include_defaults=defaults
+  )
