@@ -54,7 +54,7 @@ def measure(given: Any) -> dict[str, Any]:
     'compile_s': round(whole.compile, 2),
     'peak_mb': measuring.peak_memory(),
     'machine': machine,
-    'flags': workload.values(),
+    'flags': workload.values(given),
   }
 
 

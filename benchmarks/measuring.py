@@ -99,8 +99,8 @@ def against(
   """
   rate, bandwidth = flops / seconds, moved / seconds
   return {
-    'gflops': round(flops / 1e9, 3),
-    'gigabytes': round(moved / 1e9, 3),
+    'gflops': round(flops / 1e9, 6),
+    'gigabytes': round(moved / 1e9, 6),
     'gflops_per_s': round(rate / 1e9, 2),
     'gb_per_s': round(bandwidth / 1e9, 2),
     'share_of_matmul': round(rate / 1e9 / machine['matmul_gflops_per_s'], 3),

@@ -128,7 +128,7 @@ def measure(given: Any) -> dict[str, Any]:
     'compile_s': round(whole.compile, 2),
     'peak_mb': measuring.peak_memory(),
     'machine': machine,
-    'flags': workload.values(*OWN),
+    'flags': workload.values(given, *OWN),
   }
 
 

@@ -52,7 +52,7 @@ def start(config: str, run: str, workdir: pathlib.Path) -> dict[str, Any]:
         seconds = time.monotonic() - began
         parts = [part.rsplit(' ', 1) for part in match[2].split(', ')]
         found = {name: float(took) for name, took in parts}
-        process.stdout and process.stdout.read()
+        process.communicate()
         return {'seconds': round(seconds, 2), 'parts': found}
   raise ValueError(f'no update came:\n{"".join(said[-20:])}')
 

@@ -72,7 +72,7 @@ def measure(given: Any) -> dict[str, Any]:
     'compile_s': round(found.compile, 2),
     'peak_mb': measuring.peak_memory(),
     'machine': machine,
-    'flags': workload.values('stage', 'completions'),
+    'flags': workload.values(given, 'stage', 'completions'),
   }
 
 

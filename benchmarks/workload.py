@@ -53,9 +53,9 @@ def define(**defaults: int) -> None:
   )
 
 
-def values(*more: str) -> dict[str, Any]:
+def values(given: Any, *more: str) -> dict[str, Any]:
   """Returns what the flags were given, `more` of a benchmark's own too."""
-  return {name: flags.FLAGS[name].value for name in (*NAMES, *more)}
+  return {name: getattr(given, name) for name in (*NAMES, *more)}
 
 
 def config(given: Any) -> ConfigDict:

@@ -2,22 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
 from instructgpt_jax.algos import kl as kl_lib
 from instructgpt_jax.algos import ppo
+from instructgpt_jax.steps import minibatches
 from instructgpt_jax.steps import rollout as rollout_lib
 from instructgpt_jax.steps import sft as sft_lib
 from instructgpt_jax.steps import state as state_lib
-from instructgpt_jax.steps import windows as windows_lib
 from instructgpt_jax.steps.experience import PpoSettings, make_experience
+from instructgpt_jax.steps.minibatches import Minibatch
 from instructgpt_jax.types import (
   Experience,
   Frozen,
@@ -34,14 +32,6 @@ from instructgpt_jax.types import (
 class Optimizers(NamedTuple):
   policy: optax.GradientTransformation
   value: optax.GradientTransformation
-
-
-@flax.struct.dataclass
-class Minibatch:
-  """Experience of some rows, and the text that goes with it (or None)."""
-
-  experience: Experience
-  pretrain: TokenBatch | None
 
 
 def policy_gradients(
@@ -90,7 +80,7 @@ def policy_gradients(
     loss_fn,
     batch=batch.experience,
     parts=settings.microbatches,
-    within=functools.partial(_within, settings=settings),
+    within=functools.partial(minibatches.within, settings=settings),
   )
   if batch.pretrain is None:
     return grads, metrics
@@ -150,27 +140,8 @@ def value_gradients(
     parts=settings.microbatches,
     key=key,
     frozen=frozen,
-    within=functools.partial(_within, settings=settings),
+    within=functools.partial(minibatches.within, settings=settings),
   )
-
-
-def _within(
-  fn: Callable[[Experience], Any], part: Experience, *, settings: PpoSettings
-) -> Any:
-  """Returns fn(part), as little padding in it as the windows allow."""
-  rollout = part.rollout
-  masks = rollout.mask, rollout.response_mask
-  return windows_lib.within(fn, part, *masks, settings.windows)
-
-
-def _sorted(experience: Experience, settings: PpoSettings) -> Experience:
-  """Returns the rows such that microbatches are of like lengths."""
-  if settings.windows is None:
-    return experience
-  rollout = experience.rollout
-  masks = rollout.mask, rollout.response_mask
-  rows = windows_lib.order(*masks, settings.windows, settings.microbatches)
-  return jax.tree.map(lambda x: x[rows], experience)
 
 
 def _prompt_length(rollout: Rollout) -> int:
@@ -193,7 +164,9 @@ def ppo_minibatch_step(
   stand beside what is `frozen`.
   """
   key = jax.random.key(0)  # no dropout in PPO: ratios must be reproducible
-  batch = batch.replace(experience=_sorted(batch.experience, settings))
+  batch = batch.replace(
+    experience=minibatches.alike(batch.experience, settings)
+  )
   bound: dict[str, Any] = dict(networks=networks, settings=settings, key=key)
   base = critic = None
   if frozen is not None:
@@ -255,8 +228,8 @@ def ppo_update(
   )
   key = jax.random.fold_in(jax.random.fold_in(state.rng, state.iteration), 1)
   batches = Minibatch(
-    _shuffled(experience, key, settings),
-    _stack(pretrain, settings.epochs * settings.minibatches),
+    minibatches.shuffled(experience, key, settings),
+    minibatches.stack(pretrain, settings.epochs * settings.minibatches),
   )
   step = functools.partial(
     ppo_minibatch_step,
@@ -290,36 +263,3 @@ def _explained(metrics: Metrics) -> Metrics:
   kept = {name: mean for name, mean in metrics.items() if name not in hidden}
   kept['ppo/val/vpred'] = kept.pop('ppo/val/values')
   return kept | {'ppo/val/var_explained': explained}
-
-
-def _shuffled(
-  experience: Experience, key: jax.Array, settings: PpoSettings
-) -> Experience:
-  """Returns [epochs x minibatches, rows, ...], each epoch a permutation."""
-  rows = experience.rewards.shape[0]
-  if rows % settings.minibatches:
-    raise ValueError(
-      f'{rows} rollout rows do not divide into {settings.minibatches} '
-      'minibatches: choose ppo.minibatch_size so that it divides batch_size'
-    )
-  keys = jax.random.split(key, settings.epochs)
-  order = jax.vmap(lambda k: jax.random.permutation(k, rows))(keys)
-  order = order.reshape(settings.epochs * settings.minibatches, -1)
-
-  def take(x: jax.Array) -> jax.Array:
-    names = (None, 'act_batch', *[None] * (x.ndim - 1))
-    return nn.with_logical_constraint(x[order], names)
-
-  return jax.tree.map(take, experience)
-
-
-def _stack(batch: TokenBatch | None, parts: int) -> TokenBatch | None:
-  """Returns [parts, rows, ...] of `batch`, constrained like `_shuffled`."""
-  if batch is None:
-    return None
-  return jax.tree.map(
-    lambda x: nn.with_logical_constraint(
-      x, (None, 'act_batch', *[None] * (x.ndim - 2))
-    ),
-    state_lib.split(batch, parts),
-  )
