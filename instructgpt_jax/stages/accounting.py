@@ -49,7 +49,9 @@ def of_run(folder: pathlib.Path, devices: int) -> dict[str, dict[str, float]]:
   found = {}
   for stage, cost in _COSTS.items():
     done = _json(folder / stage / 'DONE').get('results')
-    if not (config and done):
+    # Another run's model answered: what it costs is not known here.
+    elsewhere = stage == 'collect' and not (folder / 'sft' / 'params').is_dir()
+    if not (config and done) or elsewhere:
       continue
     known = Stage(config, _steps(folder / stage), done['values'], _of(folder))
     tokens, total = cost(known)

@@ -58,4 +58,4 @@ def row(name):
 
 
 def said(path):
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  return [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def comparisons(folder):
   path = folder / 'collect' / 'comparisons.jsonl'
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def later(finished, *stages):
