@@ -80,10 +80,14 @@ def asked(given: Any) -> Recorder:
 def ours(given: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
   """Returns what answers the two kinds of requests."""
   folder, found = pathlib.Path(given.model), asked(given)
+  mesh = sharding.make_mesh()
   cfg, params = pretrained.load_pretrained(
-    folder, dtype='float32', param_dtype='float32'
+    folder,
+    layout=lambda boxed: sharding.shardings(boxed, mesh, common.RULES),
+    dtype='float32',
+    param_dtype='float32',
   )
-  devices = Devices(sharding.make_mesh(), common.RULES, common.DECODE_RULES)
+  devices = Devices(mesh, common.RULES, common.DECODE_RULES)
   engine = Engine(
     Passes(decoder.LanguageModel(cfg), params, devices),
     tokenizer_lib.from_folder(folder),

@@ -1,6 +1,8 @@
 """lm-evaluation-harness finds the same of our model as of transformers'."""
 
+import functools
 import json
+import types
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from benchmarks import evaluate
 from configs.common import RULES
 from instructgpt_jax import sharding
 from instructgpt_jax.data import tokenizer as tokenizer_lib
@@ -130,16 +133,15 @@ def test_the_same_loglikelihoods(ours, theirs):
   assert [best for _, best in found] == [best for _, best in wanted]
 
 
-@pytest.mark.parametrize('shots', [0, 2])
-def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks, shots):
+def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks):
   import lm_eval  # noqa: PLC0415 - seconds
   from lm_eval.tasks import TaskManager  # noqa: PLC0415
 
-  settings = Settings(folders=(str(tasks),), shots=shots)
+  settings = Settings(folders=(str(tasks),), shots=2)
   wanted = lm_eval.simple_evaluate(
     theirs,
     tasks=list(TASKS),
-    num_fewshot=shots,
+    num_fewshot=2,
     random_seed=0,
     numpy_random_seed=0,
     fewshot_random_seed=0,
@@ -162,7 +164,12 @@ def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks, shots):
   }
 
 
-def test_what_is_no_task_is_named_with_what_to_do(tasks):
+def test_what_is_no_task_is_named_with_what_to_do(tasks, monkeypatch):
+  listed = functools.partial(harness._manager, defaults=False)
+  # All that the harness brings takes seconds to list.
+  monkeypatch.setattr(
+    harness, '_manager', lambda folders, defaults: listed(folders)
+  )
   settings = Settings(folders=(str(tasks),))
   with pytest.raises(DataError, match="no task 'nothing_like_it'"):
     harness.made(['nothing_like_it'], settings)
@@ -184,3 +191,37 @@ def test_what_we_cannot_sample_by_is_refused(ours):
   said = {'until': ['.'], 'max_gen_toks': 2, 'temperature': 1, 'top_p': 0.5}
   with pytest.raises(DataError, match='sets top_p in generation_kwargs'):
     harness.adapted(ours).generate_until([Asked('the', said)])
+
+
+def test_the_benchmark_asks_both_sides_the_same(folder, tmp_path):
+  sets = {
+    'copa': {'query': 'the cat sat', 'choices': ['on a', 'and'], 'gold': 0},
+    'squad_v2': {
+      'prompt': 'the cat came\n',
+      'answers': ['to'],
+      'answerable': True,
+    },
+  }
+  for key, record in sets.items():
+    records = [record | {'id': str(i), 'source': 'here'} for i in range(2)]
+    text = '\n'.join(map(json.dumps, records))
+    (tmp_path / f'{key}.jsonl').write_text(f'{text}\n')
+  given = types.SimpleNamespace(
+    model=str(folder),
+    data=str(tmp_path),
+    tasks=['copa', 'squad_v2'],
+    limit=0,
+    shots=0,
+    written=4,
+    tokens=64,
+    batch=2,
+    iters=1,
+  )
+  found = {}
+  for side in ('ours', 'harness'):
+    given.side = side
+    found[side] = evaluate.measure(given)
+    assert found[side]['requests']['generate'] == 2
+    assert found[side]['requests']['loglikelihood'] >= 4
+    assert found[side]['requests_per_core_s'] > 0
+  assert found['ours']['requests'] == found['harness']['requests']
