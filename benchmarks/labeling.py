@@ -179,7 +179,7 @@ def measure(
 ) -> dict[str, Any]:
   """Returns percentiles of an answer in ms, counts, and all that went wrong."""
   names = [f'labeler-{i}' for i in range(labelers)]
-  whole = seconds + 15 * kills  # a start takes seconds, in which they wait
+  whole = seconds + (between + 2) * kills
   tasks = int(labelers * whole / max(think, 0.05)) + 100
   settings = settle(folder, names, tasks)
   server = Server(folder, 'screening_tasks=0', 'gold_share=0.0')
