@@ -164,9 +164,8 @@ def ppo_minibatch_step(
   stand beside what is `frozen`.
   """
   key = jax.random.key(0)  # no dropout in PPO: ratios must be reproducible
-  batch = batch.replace(
-    experience=minibatches.alike(batch.experience, settings)
-  )
+  alike = minibatches.alike(batch.experience, settings)
+  batch = dataclasses.replace(batch, experience=alike)
   bound: dict[str, Any] = dict(networks=networks, settings=settings, key=key)
   base = critic = None
   if frozen is not None:
