@@ -15,7 +15,7 @@ FILES = sorted(
   for path in (ROOT / 'configs').glob('*.py')
   if path.stem
   not in (
-    *('__init__', 'common', 'presets', 'convert', 'compare'),
+    *('__init__', 'common', 'presets', 'convert', 'compare', 'label'),
     *('public', 'evaluate'),
   )
 )
