@@ -51,11 +51,18 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unknown arguments: {" ".join(argv[1:])}')
   logging.set_verbosity(logging.INFO if DEBUG.value else logging.WARNING)
-  if CONFIG.value.name == 'label' and not FIT.value:
+  if _name() == 'label' and not FIT.value:
     _label()  # a server ends when the requests it has begun are answered
     return
   with interrupts.watching():
     _run()
+
+
+def _name() -> str:
+  try:
+    return CONFIG.value.name
+  except (ValueError, OSError):  # which `_run` says
+    return ''
 
 
 def _run() -> None:

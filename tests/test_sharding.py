@@ -225,7 +225,7 @@ def test_two_by_two_by_two_is_one_device(vocab, settings, capfd):
   ):
     np.testing.assert_allclose(a, b, atol=1e-4)
   np.testing.assert_allclose(one[2], eight[2], atol=1e-3)
-  spec = eight[3].k.sharding.spec
+  spec = eight[3].k[0].sharding.spec
   if cfg.kv_heads > 1:
     assert spec[1:3] == (('data', 'fsdp'), 'tensor')
   else:  # left whole: every device of the tensor axis has the one kv head

@@ -16,6 +16,7 @@ from instructgpt_jax.evals import intervals
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.task import Settings, Task, Value
 
+NAME = 'lm-evaluation-harness'
 EXTRA = "-e '.[eval]'"
 LONGEST = 256  # tokens to write where a task does not say, as in the harness
 _SAID = {'until', 'max_gen_toks', 'temperature', 'do_sample'}
@@ -27,7 +28,7 @@ def adapted(model: Model, seed: int = 0) -> Any:
   Raises:
     ImportError: without lm-eval.
   """
-  api = _load('lm_eval.api.model')
+  api = libraries.load('lm_eval.api.model', NAME, EXTRA)
 
   def written(self: Any, requests: Sequence[Any]) -> list[str]:
     del self
@@ -46,10 +47,6 @@ def adapted(model: Model, seed: int = 0) -> Any:
       'generate_until': written,
     },
   )()
-
-
-def _load(module: str) -> Any:
-  return libraries.load(module, 'lm-evaluation-harness', EXTRA)
 
 
 def _written(
@@ -117,7 +114,7 @@ class HarnessTask:
   def run(self, model: Model) -> Iterator[Value]:
     """Yields what the harness finds, as TASK/METRIC for those of a group."""
     given = self.settings
-    found = _load('lm_eval.evaluator').simple_evaluate(
+    found = libraries.load('lm_eval.evaluator', NAME, EXTRA).simple_evaluate(
       adapted(model, given.seed),
       tasks=list(self.inner),
       num_fewshot=given.shots,
@@ -215,6 +212,6 @@ def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
 
 @functools.lru_cache(maxsize=4)
 def _manager(folders: tuple[str, ...], *, defaults: bool) -> Any:
-  return _load('lm_eval.tasks').TaskManager(
+  return libraries.load('lm_eval.tasks', NAME, EXTRA).TaskManager(
     include_path=list(folders), include_defaults=defaults
   )

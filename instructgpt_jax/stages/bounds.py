@@ -49,6 +49,8 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       *_of(('pretrain', 'sft', 'ppo'), 'chunk'),
       *_of(_TRAINING, 'log_every'),
       'labeler_cv.seeds',
+      *_of(('ppo.windows',), 'prompt', 'response'),
+      *_of(('evaluate',), 'prompted.prompts', 'truth.workers'),
     ),
   ),
   (
@@ -77,7 +79,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       'mesh.replicated_above_mb',
       'lora.rank',
       'reward.completions_at_once',
-      'collect.skip',
+      *('collect.skip', 'evaluate.prompted.candidates'),
       *_of(_TRAINING, 'evaluate_every', 'save_every', 'microbatch_rows'),
       *_of(('ppo',), 'ptx_microbatch_rows', 'rollout_rows'),
       *_of(_OPTIMIZERS, 'peak', 'warmup', 'weight_decay', 'clip_norm'),
@@ -88,7 +90,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     lambda x: 0 < x < math.inf,
     (
       *_of(('collect',), 'temperature', 'enough', 'poll'),
-      'lora.alpha',
+      *('lora.alpha', 'evaluate.toxicity.per_second'),
       *_of(('ppo',), 'temperature', 'clip', 'kl_horizon'),
       *_of(_OPTIMIZERS, 'eps'),
     ),

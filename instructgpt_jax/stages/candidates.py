@@ -18,7 +18,7 @@ from instructgpt_jax.stages.session import Session
 from instructgpt_jax.types import Params
 
 # Set by the devices at hand, not by the folder.
-COMPUTED = ('dtype', 'param_dtype', 'scan_layers', 'remat', 'attention')
+COMPUTED = ('dtype', 'param_dtype', 'scan_layers', 'remat')
 
 
 def of_run(
@@ -57,7 +57,7 @@ def given(config: ConfigDict) -> dict[str, pathlib.Path]:
 def contents(config: ConfigDict) -> dict[str, str]:
   """Returns hashes of the models that are given, and of the tasks' files."""
   evaluate = config.evaluate
-  paths = [pathlib.Path(path) for _, path in evaluate.files]
+  paths = [pathlib.Path(pair[-1]) for pair in evaluate.files]
   paths += [pathlib.Path(path) for _, path in evaluate.shot_files]
   if evaluate.tasks:
     folders = map(pathlib.Path, evaluate.folders)

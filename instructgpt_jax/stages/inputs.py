@@ -166,7 +166,7 @@ def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
   """Returns prompt records with their `tokens`, for one use.
 
   'collect' and 'ppo' share the training prompts out between them, those of
-  files where `collect` is run; 'probe' (watched in training) and 'heldout'
+  files where people rank them; 'probe' (watched in training) and 'heldout'
   (evaluated at the end) share those held out.
   """
   config, data = session.config, session.config.data
@@ -185,7 +185,7 @@ def prompts(session: Session, use: str) -> Sequence[dict[str, Any]]:
     builders.PromptDataset,
   )
   if split == 'train':
-    shared = data.source == 'world' or 'collect' in config.stages
+    shared = data.source == 'world' or config.collect.labelers == 'web'
     skipped, asked = config.collect.skip, config.collect.prompts
     last = min(skipped + asked, len(rows) // 2) if shared else 0
     return rows[skipped:last] if use == 'collect' else rows[last:]

@@ -28,17 +28,19 @@ def run(session: Session, judged: Mapping[str, Judged]) -> dict[str, Any]:
   {'baseline', 'judges': {judge: {model: win_rate.table}}}; 'gold_parts' of the
   embedded world are {model: {part: interval}}.
   """
+  seen = _users(session)  # a decision of its own: not within the other
   return distributed.decide(
-    lambda: _found(session, judged), seconds=distributed.LONG
+    lambda: _found(session, judged, seen), seconds=distributed.LONG
   )
 
 
-def _found(session: Session, judged: Mapping[str, Judged]) -> dict[str, Any]:
+def _found(
+  session: Session, judged: Mapping[str, Judged], seen: set[str]
+) -> dict[str, Any]:
   config = session.config
   baseline = config.evaluate.baseline
   found: dict[str, Any] = {}
   if baseline in judged:
-    seen = _users(session)
     others = [name for name in judged if name != baseline]
     judges: dict[str, dict[str, Any]] = {}
     for name in others:

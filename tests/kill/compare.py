@@ -90,6 +90,9 @@ def _unhashed(info):
 def _report(run):
   found = json.loads((run / 'report.json').read_text())
   assert report.tables(found)
+  for part in found.get('compute', {}).values():
+    if isinstance(part, dict):
+      part.pop('device_hours', None)
   return json.dumps({k: v for k, v in found.items() if k != 'seconds'})
 
 
@@ -97,6 +100,8 @@ def _page(run):
   """Returns report.html without durations and without curves of the clock."""
   page = (run / 'report.html').read_text(encoding='utf-8')
   page = re.sub(r'(?<=>)(\d+ h )?(\d+ min)?( ?\d+ s)?(?=</(td|b)>)', '', page)
+  hours = r'<table>(?:(?!</table>).)*device-hours.*?</table>'
+  page = re.sub(hours, '', page, flags=re.DOTALL)
   return re.sub(r'(?<=base64,)[^"]+', _picture, page)
 
 

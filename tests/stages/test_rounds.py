@@ -77,6 +77,8 @@ def test_each_group_is_held_out_once_and_nothing_is_trained_twice(
   ]
   for a, b in ((0, 1), (3, 4)):
     assert not trained[a][1] & trained[b][1]
-  assert found['models'] == found['seen']['n'] == found['heldout']['n'] == 4
+  # Of few prompts a group may have none to be judged on.
+  assert found['models'] == 4 and 1 <= found['seen']['n'] <= 4
+  assert 1 <= found['heldout']['n'] <= 4
   assert 0 <= found['heldout']['mean'] <= 1
   assert not list(tmp_path.glob('labeler_cv/*/checkpoints'))

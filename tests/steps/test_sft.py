@@ -63,7 +63,7 @@ def test_loss_is_the_mean_of_minus_log_p_over_learned_tokens():
     segments=batch.segments,
   )
   logits = np.asarray(hidden, np.float64) @ np.asarray(
-    decoder.unembedding(params, toys.CFG).matrix, np.float64
+    decoder.unembedding(params, toys.CFG).matrix.T, np.float64
   )
   logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
   picked = np.take_along_axis(logp[:, :-1], batch.tokens[:, 1:, None], axis=-1)[
