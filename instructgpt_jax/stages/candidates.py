@@ -51,14 +51,16 @@ def _there(folder: pathlib.Path, kind: str) -> bool:
 def given(config: ConfigDict) -> dict[str, pathlib.Path]:
   """Returns {name: folder of params} of config.evaluate.models."""
   models = config.evaluate.models
-  return {name: sources.params_folder(pathlib.Path(f)) for name, f in models}
+  return {
+    pair[0]: sources.params_folder(pathlib.Path(pair[-1])) for pair in models
+  }
 
 
 def contents(config: ConfigDict) -> dict[str, str]:
   """Returns hashes of the models that are given, and of the tasks' files."""
   evaluate = config.evaluate
-  paths = [pathlib.Path(pair[-1]) for pair in evaluate.files]
-  paths += [pathlib.Path(path) for _, path in evaluate.shot_files]
+  named = *evaluate.files, *evaluate.shot_files
+  paths = [pathlib.Path(pair[-1]) for pair in named]
   if evaluate.tasks:
     folders = map(pathlib.Path, evaluate.folders)
     paths += [path for f in folders for path in sorted(f.glob('*.jsonl*'))]

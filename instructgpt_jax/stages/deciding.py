@@ -69,10 +69,12 @@ def others(config: ConfigDict, stage: str) -> Iterator[str]:
   """Yields what a stage reads of the blocks of others that decides it."""
   if stage in ('sft', 'reward', 'labeler_cv', 'ppo'):
     yield from ('lora.rank', 'lora.alpha', 'lora.targets')
-  if stage == 'ppo' and config.data.source == 'world':
+  shared = config.data.source == 'world' or config.collect.labelers == 'web'
+  if stage == 'ppo' and shared:
     yield from ('collect.prompts', 'collect.skip')  # the first are of collect
   if stage == 'evaluate':
     yield from ('name', 'ppo.ema_decay')  # what the policy is called
+    yield 'reward.validation_share'  # what the reward model never saw
   if stage == 'evaluate' or (stage == 'sft' and config.sft.select == 'reward'):
     yield 'ppo.probe_prompts'  # how held-out prompts are shared out
 

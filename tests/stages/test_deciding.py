@@ -32,12 +32,16 @@ NO_DIFFERENCE = {
 # Reads of a function that several stages share, in a branch for others.
 OTHER_BRANCH = {
   # Held-out prompts.
-  ('sft', 'evaluate'): {('collect', 'prompts'), ('collect', 'skip')},
+  ('sft', 'evaluate'): {
+    *(('collect', key) for key in ('prompts', 'skip', 'labelers')),
+  },
+  ('evaluate',): {('ppo', 'samples')},  # of a method called like a setting
+  # Of files: prompts are shared out where people rank them.
+  ('ppo',): {('collect', 'labelers')},
   ('collect',): {('ppo', 'probe_prompts')},  # prompts to train on
   # What it prepares of its records for others, who look whether it is theirs.
   ('curate',): {
-    ('collect', 'prompts'),
-    ('collect', 'skip'),
+    *(('collect', key) for key in ('prompts', 'skip', 'labelers')),
     ('ppo', 'probe_prompts'),
     ('reward',),
     ('name',),  # its report is called so
