@@ -44,7 +44,7 @@ def measure(given: Any) -> dict[str, Any]:
   step = (whole.median - prefill.median) / max(1, given.response - 1)
   return {
     'benchmark': 'decode',
-    's_per_iter_median': round(whole.median, 4),
+    's_per_iter_median': round(whole.median, 7),
     'samples_per_s': round(given.batch / whole.median, 3),
     'tokens_per_s': round(written / whole.median, 1),
     'tokens_written': written,

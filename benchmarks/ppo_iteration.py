@@ -118,7 +118,7 @@ def measure(given: Any) -> dict[str, Any]:
   tokens = given.batch * (given.prompt + given.response)
   return {
     'benchmark': 'ppo_iteration',
-    's_per_iter_median': round(whole.median, 4),
+    's_per_iter_median': round(whole.median, 7),
     's_per_iter_min': round(min(whole.each), 4),
     'samples_per_s': round(given.batch / whole.median, 3),
     'tokens_per_s': round(tokens / whole.median, 1),

@@ -64,7 +64,7 @@ def measure(given: Any) -> dict[str, Any]:
   tokens = rows * (given.prompt + given.response)
   return {
     'benchmark': 'train_step',
-    's_per_iter_median': round(found.median, 4),
+    's_per_iter_median': round(found.median, 7),
     'samples_per_s': round(rows / found.median, 3),
     'tokens_per_s': round(tokens / found.median, 1),
     'params': sum(x.size for x in jax.tree.leaves(params)),
