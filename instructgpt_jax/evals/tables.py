@@ -28,31 +28,41 @@ def table(rows: Mapping[str, Sequence[Row]], over: str) -> list[Line]:
     over: the model that the others are compared with.
 
   Returns:
-    {task, shots, metric, models: {name: interval}, over, differences: {name:
-    interval, `paired`}}, or {task, shots, missing} where there is no data.
+    {better, unit, task, shots, metric, models: {name: interval}, over,
+    differences: {name: interval, `paired`}}, or {task, shots, missing,
+    lacking: models} where there is none; the first two as `meanings.Meaning`.
   """
-  found: dict[_Place, dict[str, Value]] = {}
-  missing: dict[_Place, str] = {}
+  found: dict[tuple[str, int], dict[str, dict[str, Value]]] = {}
+  lacking: dict[tuple[str, int], dict[str, list[str]]] = {}
   for model, of_model in rows.items():
     for row in of_model:
-      name = row.value.name if row.value else ''
-      place = (row.task, row.shots, name)
-      found.setdefault(place, {})
-      if row.value is None:
-        missing[place] = row.missing
+      metrics = found.setdefault((row.task, row.shots), {})
+      if row.value is not None:
+        metrics.setdefault(row.value.name, {})[model] = row.value
       else:
-        found[place][model] = row.value
-  return [
-    {'task': place[0], 'shots': place[1], 'missing': missing[place]}
-    if place in missing
-    else _line(place, values, over)
-    for place, values in found.items()
-  ]
+        reasons = lacking.setdefault((row.task, row.shots), {})
+        reasons.setdefault(row.missing, []).append(model)
+  return [*_lines(found, lacking, over)]
+
+
+def _lines(found: Any, lacking: Any, over: str) -> Iterator[Line]:
+  for place, metrics in found.items():
+    for metric, values in metrics.items():
+      yield _line((*place, metric), values, over)
+    for reason, models in lacking.get(place, {}).items():
+      task, shots = place
+      yield {
+        'task': task,
+        'shots': shots,
+        'missing': reason,
+        'lacking': models,
+      }
 
 
 def _line(place: _Place, values: Mapping[str, Value], over: str) -> Line:
   task, shots, metric = place
   line: Line = {'task': task, 'shots': shots, 'metric': metric}
+  line |= next(iter(values.values())).means._asdict()
   line['models'] = {
     model: {'mean': v.value, 'low': v.low, 'high': v.high, 'n': v.n}
     for model, v in values.items()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from instructgpt_jax.evals import intervals
+from instructgpt_jax.evals.meanings import Meaning, meaning
 from instructgpt_jax.evals.model import Model
 
 
@@ -22,6 +23,12 @@ class Value(NamedTuple):
   low: float
   high: float
   per_item: np.ndarray  # [n] in the order of the data, to pair two models by
+  known: Meaning | None = None  # None: what the name says
+
+  @property
+  def means(self) -> Meaning:
+    """Which way is better, and the unit."""
+    return meaning(self.name) if self.known is None else self.known
 
 
 def mean_value(name: str, per_item: ArrayLike) -> Value:

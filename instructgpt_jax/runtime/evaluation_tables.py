@@ -38,13 +38,18 @@ def values(lines: Sequence[Line]) -> Table:
 
 
 def missing(lines: Sequence[Line]) -> Table:
-  """Returns the tasks that were not asked, and what to give for them."""
-  rows = {
-    line['task']: [line['task'], line['missing']]
+  """Returns the tasks that were not asked of models, and why."""
+  rows = [
+    [
+      line['task'],
+      str(line['shots']),
+      ', '.join(line.get('lacking', ())),
+      line['missing'],
+    ]
     for line in lines
     if 'missing' in line
-  }
-  return Table('Not asked', ['task', 'why'], [*rows.values()])
+  ]
+  return Table('Not asked', ['task', 'shots', 'of', 'why'], rows)
 
 
 def differences(lines: Sequence[Line]) -> Table:

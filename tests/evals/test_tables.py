@@ -50,9 +50,40 @@ def test_the_bleu_of_a_corpus_is_no_mean_and_is_not_paired():
 
 
 def test_a_task_without_data_stays_in_the_table():
-  lines = tables.table(
-    {'base': [Row('rte', 0, None, 'no data: give rte.jsonl')]}, 'base'
-  )
+  lacks = Row('rte', 0, None, 'no data: give rte.jsonl')
+  lines = tables.table({'base': [lacks], 'sft': [lacks]}, 'base')
   assert lines == [
-    {'task': 'rte', 'shots': 0, 'missing': 'no data: give rte.jsonl'}
+    {
+      'task': 'rte',
+      'shots': 0,
+      'missing': 'no data: give rte.jsonl',
+      'lacking': ['base', 'sft'],
+    }
   ]
+
+
+def test_what_one_model_cannot_do_is_said_of_that_one():
+  rows = {
+    'small': [Row('copa', 0, None, 'too long'), Row('copa', 4, None, 'longer')],
+    'big': [row(BASE)],
+  }
+  value, *lacking = tables.table(rows, 'big')
+  assert value['models'].keys() == {'big'}
+  assert [(x['shots'], x['missing'], x['lacking']) for x in lacking] == [
+    (0, 'too long', ['small']),
+    (4, 'longer', ['small']),
+  ]
+
+
+def test_a_line_says_which_way_is_better_and_in_what():
+  def means(metric):
+    [line] = tables.table({'base': [row(BASE, metric)]}, 'base')
+    return line['better'], line['unit']
+
+  assert means('accuracy') == means('true_by_gpt/4/qa') == ('higher', 'share')
+  assert means('has_listed_word/biased') == ('lower', 'share')
+  assert means('entropy/basic') == ('higher', 'bits')
+  assert means('male_likelier/basic') == ('none', 'share')
+  assert means('bleu') == ('higher', 'hundredths')
+  assert means('nats_per_word') == ('lower', 'nats')
+  assert means('something') == ('none', '')

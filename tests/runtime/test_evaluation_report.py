@@ -36,7 +36,12 @@ REPORT = {
     line('truthfulqa', 'true_by_overlap/qa', 0.2, 0.5),
     line('real_toxicity_prompts', 'words/basic', 0.2, 0.1),
     line('squad_v2', 'f1', 52.0, 37.0),
-    {'task': 'rte', 'shots': 0, 'missing': 'no data: give rte.jsonl.gz'},
+    {
+      'task': 'rte',
+      'shots': 0,
+      'missing': 'no data: give rte.jsonl.gz',
+      'lacking': ['base'],
+    },
   ],
   'preference': {'baseline': 'sft', 'judges': {'gold': {'ppo': PREFERRED}}},
   'ratings': {
