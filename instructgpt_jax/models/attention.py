@@ -38,35 +38,40 @@ class Attention(nn.Module):
   """softmax(q k^T scale, masked) v, with heads before time throughout."""
 
   cfg: ModelConfig
+  first: int = 0
 
   @nn.compact
   def __call__(self, x, place, kv, layer):
-    """Returns [B T D] and the kept keys and values (None if none are kept).
+    """Returns what tokens from `first` on see, and the kept keys and values.
 
-    x [B T D]; kv is the pair k and v of a cache, or None. `layer` counts from 0
-    and is traced where layers are scanned.
+    x [B T D] gives [B T-first D]; kv is the pair k and v of a cache, or None.
+    `layer` counts from 0 and is traced where layers are scanned.
     """
     cfg = self.cfg
     window = _window(cfg, layer)
-    q = self._heads('q', x, cfg.heads)
+    # A kernel attends from all tokens to all; what is not asked for goes after.
+    first = 0 if place.attend is None else self.first
+    q = self._heads('q', x[:, first:], cfg.heads)
     k, v = (self._heads(name, x, cfg.kv_heads) for name in ('k', 'v'))
     if cfg.qk_norm:
       q = Norm(cfg, 'rms', name='q_norm')(q)
       k = Norm(cfg, 'rms', name='k_norm')(k)
     if place.turns is not None:
       turns = rotary.of_layer(place.turns, window)
-      q, k = rotary.turn(q, turns), rotary.turn(k, turns)
+      q, k = rotary.turn(q, turns[:, :, first:]), rotary.turn(k, turns)
     q, k, v = (checkpoint_name(x, 'qkv') for x in (q, k, v))
     if place.attend is None:
       kernel = kernels.choose(cfg, kernels.platform(), x.shape[1])
       given = kernels.Operands(q, k, v, place.segments)
-      y = kernels.mix(cfg, kernel, given, layer)
+      y = kernels.mix(cfg, kernel, given, layer)[:, :, self.first :]
     if kv is not None:
       kept_k, k = kv_cache.write(kv[0], k, layer, place.start)
       kept_v, v = kv_cache.write(kv[1], v, layer, place.start)
       kv = (kept_k, kept_v)
     if place.attend is not None:
-      y = _mix(cfg, q, k, v, _banded(place.attend, place.start, window))
+      attend = place.attend[:, :, first:]
+      attend = _banded(attend, place.start + first, window)
+      y = _mix(cfg, q, k, v, attend)
       y = checkpoint_name(y, 'attention')
     # Said of what is mixed too, or a stream split over its length moves T in
     # here, and heads from chip to chip.

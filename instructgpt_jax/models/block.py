@@ -20,6 +20,7 @@ class Block(nn.Module):
 
   cfg: ModelConfig
   deterministic: bool = True
+  first: int = 0  # the first token whose stream goes on from here
 
   @nn.compact
   def __call__(self, carry, place):
@@ -43,9 +44,10 @@ class Block(nn.Module):
       x = constrain(x + drop(y), 'act_batch', 'act_stream_length', 'act_embed')
       return norm(f'{branch}_norm', x) if cfg.norm_placement == 'post' else x
 
-    y, kv = Attention(cfg, name='attention')(
+    y, kv = Attention(cfg, self.first, name='attention')(
       read('attention', x), place, kv, layer
     )
+    x = x[:, self.first :]
     between = add('attention', x, y)
     y = Mlp(cfg, name='mlp')(read('mlp', x if cfg.parallel else between))
     return (add('mlp', between, y), kv, layer + 1), None

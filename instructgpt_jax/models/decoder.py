@@ -39,8 +39,9 @@ class Trunk(nn.Module):
     cache: KVCache | None = None,
     deterministic: bool = True,
     attend: jax.Array | None = None,
+    first: int = 0,
   ) -> tuple[jax.Array, KVCache | None]:
-    """Returns (hidden [B T E], cache); see LanguageModel."""
+    """Returns (hidden [B T-first E], cache); see LanguageModel."""
     cfg = self.cfg
     _check_length(tokens.shape[1], cfg)
     apart = segments  # None: there is nothing to tell apart
@@ -70,7 +71,7 @@ class Trunk(nn.Module):
       rotary.turns(cfg, positions),
       apart,
     )
-    x, kv = self._layers(x, kv, place, deterministic)
+    x, kv = self._layers(x, kv, place, deterministic, first)
     if cache is not None:
       cache = dataclasses.replace(cache, k=kv[0], v=kv[1])
     if cfg.norm_placement != 'post':  # whose last block ends in a norm
@@ -116,7 +117,7 @@ class Trunk(nn.Module):
     rows = 'act_lookup_vocab' if axis == 'vocab' else None
     return constrain(table.astype(cfg.dtype), rows, 'act_lookup_embed')
 
-  def _layers(self, x, kv, place, deterministic):
+  def _layers(self, x, kv, place, deterministic, first):
     cfg = self.cfg
     block: Any = remat.wrap(Block, cfg)
     carry = (x, kv, 0)
@@ -133,11 +134,13 @@ class Trunk(nn.Module):
       )
       carry = (x, kv, jnp.int32(0))
       carry, _ = block(cfg, deterministic, name='layers')(carry, place)
-    else:
-      for layer in range(cfg.layers):
-        carry, _ = block(cfg, deterministic, name=f'layer_{layer}')(
-          (carry[0], carry[1], layer), place
-        )
+      return carry[0][:, first:], carry[1]
+    for layer in range(cfg.layers):
+      # The last layer alone may leave tokens out: others read all of them.
+      start = first if layer == cfg.layers - 1 else 0
+      carry, _ = block(cfg, deterministic, start, name=f'layer_{layer}')(
+        (carry[0], carry[1], layer), place
+      )
     return carry[0], carry[1]
 
 
@@ -183,10 +186,13 @@ class LanguageModel(nn.Module):
     cache: KVCache | None = None,
     deterministic: bool = True,
     attend: jax.Array | None = None,
+    first: int = 0,
   ) -> tuple[jax.Array, KVCache | None]:
-    """Returns (hidden [B T E] for the unembedding, the cache with T more).
+    """Returns (hidden [B T-first E] to unembed, the cache with T more).
 
-    E is the width, or `embed_width` where the settings have one.
+    E is the width, or `embed_width` where the settings have one. Of tokens
+    before `first` nobody wants to know what follows: the last layer computes
+    no more of them than others see.
 
     tokens [B T]; segments [B T] with 0 for pad (default: no pads); positions
     [B T] (default: counted from the start of each segment, or on from what
@@ -199,7 +205,7 @@ class LanguageModel(nn.Module):
     if not self.cfg.tied:
       Unembedding(self.cfg, name='unembed')()
     return Trunk(self.cfg, name='trunk')(
-      tokens, positions, segments, cache, deterministic, attend
+      tokens, positions, segments, cache, deterministic, attend, first
     )
 
 

@@ -50,13 +50,14 @@ class ScalarModel(nn.Module):
     positions: jax.Array | None = None,
     segments: jax.Array | None = None,
     deterministic: bool = True,
+    first: int = 0,
   ) -> jax.Array:
-    """Returns float32 [B T]: the score of each prefix, its last token's place.
+    """Returns float32 [B T-first]: each prefix's score, at its last token.
 
     Arguments and errors as of LanguageModel.
     """
     hidden, _ = Trunk(self.cfg, name='trunk')(
-      tokens, positions, segments, None, deterministic
+      tokens, positions, segments, None, deterministic, first=first
     )
     return ScalarHead(self.cfg, name='head')(hidden)
 

@@ -66,6 +66,7 @@ def generate(
       positions=jnp.maximum(positions, 0),
       segments=real.astype(jnp.int32),
       cache=state.cache,
+      first=tokens.shape[1] - 1,
     )
     hidden, cache = read
     logits = decoder.logits(hidden[:, -1], unembed)

@@ -38,8 +38,9 @@ def scalars(
   *,
   model: nn.Module,
   dropout: jax.Array | None = None,
+  first: int = 0,
 ) -> jax.Array:
-  """Returns [B L] the scalar at every position, padded on either side."""
+  """Returns [B L-first] scalars, from slot `first` on; pads on either side."""
   params = memory.fetch(params, stacked=False)
   values: Any = model.apply(
     {'params': params},
@@ -48,6 +49,7 @@ def scalars(
     segments=mask.astype(jnp.int32),
     deterministic=dropout is None,
     rngs=None if dropout is None else {'dropout': dropout},
+    first=first,
   )
   return values
 
@@ -59,10 +61,15 @@ def score(
   *,
   model: nn.Module,
   dropout: jax.Array | None = None,
+  first: int = 0,
 ) -> jax.Array:
-  """Returns [B] the scalar at the last real token: the reward."""
-  values = scalars(params, tokens, mask, model=model, dropout=dropout)
-  last = masked.last_index(mask)
+  """Returns [B] the scalar at the last real token: the reward.
+
+  No row with tokens may end before slot `first`.
+  """
+  bound = dict(model=model, dropout=dropout, first=first)
+  values = scalars(params, tokens, mask, **bound)
+  last = jnp.maximum(masked.last_index(mask) - first, 0)
   return jnp.take_along_axis(values, last[:, None], axis=1)[:, 0]
 
 

@@ -49,9 +49,10 @@ def analyze(
     tokens,
     positions=jnp.maximum(jnp.cumsum(mask, axis=-1) - 1, 0),
     segments=mask.astype(jnp.int32),
+    first=prompt_length - 1,
   )
   return likelihood.token_logp_entropy(
-    hidden[:, prompt_length - 1 : -1],
+    hidden[:, :-1],
     decoder.unembedding(params, model.cfg),
     tokens[:, prompt_length:],
     temperature=temperature,
@@ -68,8 +69,9 @@ def analyze_values(
   prompt_length: int,
 ) -> jax.Array:
   """Returns [B R] the value of the state before each response token."""
-  values = reward_lib.scalars(params, tokens, mask, model=model)
-  return values[:, prompt_length - 1 : -1]
+  return reward_lib.scalars(
+    params, tokens, mask, model=model, first=prompt_length - 1
+  )[:, :-1]
 
 
 def respond(
@@ -277,7 +279,7 @@ def _measure(
       entropy,
       keep(ref_logp),
       keep(values),
-      reward_lib.score(frozen.reward, *written, model=judge),
+      reward_lib.score(frozen.reward, *written, model=judge, first=length - 1),
     )
 
   masks = part.mask, part.response_mask

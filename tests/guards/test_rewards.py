@@ -35,10 +35,12 @@ class Place(nn.Module):
   cfg: object
 
   @nn.compact
-  def __call__(self, tokens, positions=None, segments=None, deterministic=True):
+  def __call__(
+    self, tokens, positions=None, segments=None, deterministic=True, first=0
+  ):
     scale = self.param('scale', nn.initializers.ones, ())
     here = jnp.where(tokens == EOS, 0.9, 0.05)
-    return scale * (here + 0.001 * jnp.arange(tokens.shape[1]))
+    return (scale * (here + 0.001 * jnp.arange(tokens.shape[1])))[:, first:]
 
 
 def _scalar(token, index):

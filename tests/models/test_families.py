@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from instructgpt_jax.evals.flops import layer_weights
 from instructgpt_jax.models import cache as kv_cache
 from instructgpt_jax.models import decoder, presets
 
@@ -77,6 +78,36 @@ def test_rows_padded_packed_scanned_and_cached_are_rows_alone(family):
   cached = np.concatenate(found, axis=1)
   close(cached[0, 6:], alone[0])
   close(cached[1, :11], alone[1])
+
+
+@every
+def test_what_is_asked_for_from_a_token_on_is_as_if_all_were(family):
+  cfg = families.config(family)
+  model, params = decoder.LanguageModel(cfg), _params(cfg)
+
+  @functools.partial(jax.jit, static_argnames=('first', 'cached'))
+  def hidden(params, first=0, cached=False):
+    cache = kv_cache.init_cache(cfg, len(TOKENS), 12) if cached else None
+    given = {'params': params}, TOKENS, None, ONES, cache
+    return model.apply(*given, first=first)
+
+  whole, _ = hidden(params)
+  close = functools.partial(np.testing.assert_allclose, atol=1e-5)
+  close(hidden(params, first=7)[0], whole[:, 7:])
+  got, cache = hidden(params, first=10, cached=True)
+  close(got, whole[:, 10:])
+  jax.tree.map(close, cache, hidden(params, cached=True)[1])
+  flops = [
+    hidden.lower(params, first=n).cost_analysis()['flops'] for n in (0, 10)
+  ]
+  assert flops[1] < flops[0] - 10 / 11 * _last_layer(cfg)
+
+
+def _last_layer(cfg) -> float:
+  """Returns FLOPs of the queries, the output and the MLP of a layer."""
+  of = layer_weights(cfg)
+  queries = cfg.width * cfg.heads * cfg.head_size
+  return 2 * TOKENS.size * (queries + of['out'] + of['mlp'] + of['end'])
 
 
 @every

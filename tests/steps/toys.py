@@ -67,11 +67,12 @@ class Fake(nn.Module):
     segments=None,
     cache=None,
     deterministic=True,
+    first=0,
   ):
     if cache is not None:
       cache, _ = kv_cache.advance(cache, segments > 0)
     following = self.says(tokens, positions, cache) % self.cfg.vocab_size
-    return jax.nn.one_hot(following, self.cfg.vocab_size), cache
+    return jax.nn.one_hot(following[:, first:], self.cfg.vocab_size), cache
 
 
 def fake(says: Callable, *, strength: float = 100.0, vocab: int = V):
@@ -104,13 +105,14 @@ class Bigram(nn.Module):
     segments=None,
     cache=None,
     deterministic=True,
+    first=0,
   ):
     decoder.Unembedding(self.cfg, name='unembed')()
     shape = (self.cfg.vocab_size, self.cfg.width)
     table = self.param('table', nn.initializers.normal(1.0), shape)
     if cache is not None:
       cache, _ = kv_cache.advance(cache, segments > 0)
-    return table[tokens], cache
+    return table[tokens[:, first:]], cache
 
 
 class Bag(nn.Module):
@@ -119,12 +121,14 @@ class Bag(nn.Module):
   cfg: ModelConfig
 
   @nn.compact
-  def __call__(self, tokens, positions=None, segments=None, deterministic=True):
+  def __call__(
+    self, tokens, positions=None, segments=None, deterministic=True, first=0
+  ):
     init = nn.initializers.normal(0.3)
     weights = self.param('weights', init, (self.cfg.vocab_size,))
     bias = self.param('bias', nn.initializers.zeros, ())
     real = True if segments is None else segments > 0
-    return bias + jnp.where(real, weights[tokens], 0).cumsum(-1)
+    return (bias + jnp.where(real, weights[tokens], 0).cumsum(-1))[:, first:]
 
 
 SMALL = rollout.Networks(Bigram(dataclasses.replace(CFG, tied=False)), Bag(CFG))
