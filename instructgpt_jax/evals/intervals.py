@@ -1,4 +1,4 @@
-"""95% intervals of means, differences and win rates (normal approximation)."""
+"""95% intervals of means, shares, differences and win rates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
+ROUNDING = 1e-6  # of sums that should be 1
 
 
 class Interval(NamedTuple):
@@ -39,14 +41,56 @@ def mean_interval(x: ArrayLike) -> Interval:
   )
 
 
+def bounded_interval(x: ArrayLike) -> Interval:
+  """Returns the mean of figures in [0, 1] with an interval inside of it.
+
+  Wilson's, for as many yes and no as would spread as the figures do: for
+  shares it is Wilson's own, and where all figures are alike it is that of
+  their number.
+
+  Raises:
+    ValueError: if `x` is empty or a value is not in [0, 1].
+  """
+  x = _values(x, 'bounded_interval')
+  if not (x.min() >= -ROUNDING and x.max() <= 1 + ROUNDING):
+    raise ValueError(f'bounded_interval: {x.min()} .. {x.max()}, not in [0, 1]')
+  x = x.clip(0, 1)
+  p, spread = float(x.mean()), float(x.var())
+  worth = x.size * p * (1 - p) / spread if spread else x.size
+  return share(p, worth)._replace(n=int(x.size))
+
+
 def paired_interval(a: ArrayLike, b: ArrayLike) -> Interval:
   """Returns the interval of mean(a - b), where a[i] and b[i] share an item.
 
   Pairing takes the spread between items out, so the interval is narrower than
-  that of two means apart.
+  that of two means apart. It is Student's; one item alone says nothing, its
+  interval is infinite.
   """
   a, b = _pair(a, b, 'paired_interval')
-  return mean_interval(a - b)
+  x = a - b
+  mean, half = float(x.mean()), np.inf
+  if x.size > 1:
+    half = special.stdtrit(x.size - 1, 0.975) * x.std(ddof=1) / np.sqrt(x.size)
+  return Interval(mean, float(mean - half), float(mean + half), int(x.size))
+
+
+def paired_bounded(a: ArrayLike, b: ArrayLike) -> Interval:
+  """Returns the same for figures in [0, 1].
+
+  As Agresti and Min (2005) for shares: two more items of which half a one was
+  gained, half a one lost, the interval around their mean. So it stays within
+  [-1, 1], and winning all of few items is not certainty.
+  """
+  a, b = _pair(a, b, 'paired_bounded')
+  x = a - b
+  mean, n = float(x.mean()), x.size + 2
+  centre = x.sum() / n
+  half = Z95 * np.sqrt(((x**2).sum() + 1) / n - centre**2) / np.sqrt(n)
+  low, high = min(centre - half, mean), max(centre + half, mean)
+  return Interval(
+    mean, float(max(low, -1.0)), float(min(high, 1.0)), int(x.size)
+  )
 
 
 def win_rate(a: ArrayLike, b: ArrayLike) -> Interval:
@@ -59,14 +103,14 @@ def win_rate(a: ArrayLike, b: ArrayLike) -> Interval:
   return share(float(np.where(a == b, 0.5, a > b).mean()), int(a.size))
 
 
-def share(p: float, n: int) -> Interval:
+def share(p: float, n: float) -> Interval:
   """Returns Wilson's interval of a share p of n independent cases."""
   centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
   half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
   half /= 1 + Z95**2 / n
   # The interval holds p exactly, but for rounding at p = 0 and p = 1.
   low, high = min(centre - half, p), max(centre + half, p)
-  return Interval(p, float(max(low, 0.0)), float(min(high, 1.0)), n)
+  return Interval(p, float(max(low, 0.0)), float(min(high, 1.0)), int(n))
 
 
 def loss_difference(

@@ -2,75 +2,69 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from instructgpt_jax.data import libraries
 from instructgpt_jax.data.curation.public.sets import CONVERTED
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals import public_rows as rows
+from instructgpt_jax.evals.task import MissingData
 
 Row = dict[str, Any]
 Record = dict[str, Any]
+VALID, DEFAULT, RTP = 'validation', 'default', 'real_toxicity_prompts'
 
 
-@dataclasses.dataclass(frozen=True)
-class PublicSet:
-  """Where a set is: the hub keeps each as tables, by configuration.
-
-  `records` maps a row to records: none, one, or one a question.
-  """
+class PublicSet(NamedTuple):
+  """Where a set is: the hub keeps each as tables, by configuration."""
 
   name: str
   subset: str
   split: str
+  # Maps a row to records: none, one, or one a question.
   records: Callable[[Row], Iterable[Record]]
+  # Rows after each other that are alike in this come together, as {'rows'}.
+  together: str = ''
 
 
+_ROWS: tuple[tuple[str, str, str, str, Callable[[Row], Iterable[Record]]], ...]
+_ROWS = (
+  ('truthfulqa', 'truthfulqa/truthful_qa', 'generation', VALID, rows.as_it_is),
+  ('crows_pairs', 'nyu-mll/crows_pairs', 'crows_pairs', 'test', rows.as_it_is),
+  ('winogender', 'oskarvanderwal/winogender', 'all', 'test', rows.winogender),
+  (RTP, 'allenai/real-toxicity-prompts', DEFAULT, 'train', rows.real_toxicity),
+  ('drop', 'EleutherAI/drop', DEFAULT, VALID, rows.drop),
+  ('quac', 'allenai/quac', 'plain_text', VALID, rows.quac),
+  ('hellaswag', 'Rowan/hellaswag', DEFAULT, VALID, rows.hellaswag),
+  ('rte', 'nyu-mll/glue', 'rte', VALID, rows.rte),
+  ('sst', 'nyu-mll/glue', 'sst2', VALID, rows.sst),
+  ('wsc', 'aps/super_glue', 'wsc.fixed', VALID, rows.wsc),
+  (
+    'winograd_wsc',
+    'ErnestSDavis/winograd_wsc',
+    'wsc273',
+    'test',
+    rows.winograd,
+  ),
+  ('winogrande', 'allenai/winogrande', 'winogrande_xl', VALID, rows.winogrande),
+  ('copa', 'aps/super_glue', 'copa', VALID, rows.copa),
+  ('piqa', 'ybisk/piqa', 'plain_text', VALID, rows.piqa),
+  ('boolq', 'google/boolq', DEFAULT, VALID, rows.boolq),
+  ('lambada', 'EleutherAI/lambada_openai', DEFAULT, 'test', rows.lambada),
+  ('wmt15_fr_en', 'wmt/wmt15', 'fr-en', 'test', rows.fr_en),
+  ('cnn_dm', 'abisee/cnn_dailymail', '3.0.0', 'test', rows.cnn_dm),
+  ('tldr', 'CarperAI/openai_summarize_tldr', DEFAULT, 'test', rows.tldr),
+  ('llmbar', 'princeton-nlp/LLMBar', 'LLMBar', 'Natural', rows.llmbar),
+)
 SETS = {
-  'truthfulqa': PublicSet(
-    'truthfulqa/truthful_qa', 'generation', 'validation', rows.as_it_is
-  ),
-  'crows_pairs': PublicSet(
-    'nyu-mll/crows_pairs', 'crows_pairs', 'test', rows.as_it_is
-  ),
-  'winogender': PublicSet(
-    'oskarvanderwal/winogender', 'all', 'test', rows.winogender
-  ),
-  'real_toxicity_prompts': PublicSet(
-    'allenai/real-toxicity-prompts', 'default', 'train', rows.real_toxicity
-  ),
-  'squad_v2': PublicSet(
-    'rajpurkar/squad_v2', 'squad_v2', 'validation', rows.squad
-  ),
-  'drop': PublicSet('EleutherAI/drop', 'default', 'validation', rows.drop),
-  'quac': PublicSet('allenai/quac', 'plain_text', 'validation', rows.quac),
-  'hellaswag': PublicSet(
-    'Rowan/hellaswag', 'default', 'validation', rows.hellaswag
-  ),
-  'rte': PublicSet('nyu-mll/glue', 'rte', 'validation', rows.rte),
-  'sst': PublicSet('nyu-mll/glue', 'sst2', 'validation', rows.sst),
-  'wsc': PublicSet('aps/super_glue', 'wsc.fixed', 'validation', rows.wsc),
-  'winograd_wsc': PublicSet(
-    'ErnestSDavis/winograd_wsc', 'wsc273', 'test', rows.winograd
-  ),
-  'winogrande': PublicSet(
-    'allenai/winogrande', 'winogrande_xl', 'validation', rows.winogrande
-  ),
-  'copa': PublicSet('aps/super_glue', 'copa', 'validation', rows.copa),
-  'piqa': PublicSet('ybisk/piqa', 'plain_text', 'validation', rows.piqa),
-  'boolq': PublicSet('google/boolq', 'default', 'validation', rows.boolq),
-  'lambada': PublicSet(
-    'EleutherAI/lambada_openai', 'default', 'test', rows.lambada
-  ),
-  'wmt15_fr_en': PublicSet('wmt/wmt15', 'fr-en', 'test', rows.fr_en),
-  'cnn_dm': PublicSet('abisee/cnn_dailymail', '3.0.0', 'test', rows.cnn_dm),
-  'tldr': PublicSet(
-    'CarperAI/openai_summarize_tldr', 'default', 'test', rows.tldr
-  ),
-  'llmbar': PublicSet('princeton-nlp/LLMBar', 'LLMBar', 'Natural', rows.llmbar),
+  key: PublicSet(name, subset, split, records)
+  for key, name, subset, split, records in _ROWS
 }
+SETS['squad_v2'] = PublicSet(
+  'rajpurkar/squad_v2', 'squad_v2', VALID, rows.squad, together='context'
+)
 
 
 def fetch(key: str) -> Iterator[tuple[Record, str]]:
@@ -79,23 +73,12 @@ def fetch(key: str) -> Iterator[tuple[Record, str]]:
   From the cache of `datasets` (HF_HOME), else from the hub.
 
   Raises:
-    DataError: where it cannot be got, or is not as it was published.
+    MissingData: where it cannot be got.
+    DataError: where it is not as it was published.
     ImportError: without the library `datasets`.
   """
   known = SETS[key]
-  datasets = libraries.load('datasets', f'fetching {known.name}')
-  try:
-    found = datasets.load_dataset(
-      known.name, data_dir=known.subset, revision=CONVERTED, split=known.split
-    )
-  except Exception as error:  # of the network, the hub, the disk: many kinds
-    reason = ' '.join(str(error).split())[:200]
-    raise DataError(
-      f'{known.name}: cannot be fetched ({type(error).__name__}: {reason}). '
-      'Run once where https://huggingface.co can be reached, or give '
-      f'{key}.jsonl.gz in one of config.evaluate.folders.'
-    ) from error
-  for number, row in enumerate(found):
+  for number, row in enumerate(_rows(key, known)):
     where = f'{known.name}:{number + 1}'
     try:
       for k, record in enumerate(known.records(row)):
@@ -105,3 +88,22 @@ def fetch(key: str) -> Iterator[tuple[Record, str]]:
         f'{where}: no row as it was published ({type(error).__name__}: '
         f'{error}). Give {key}.jsonl.gz in one of config.evaluate.folders.'
       ) from error
+
+
+def _rows(key: str, known: PublicSet) -> Iterator[Row]:
+  datasets = libraries.load('datasets', f'fetching {known.name}')
+  try:
+    found = datasets.load_dataset(
+      known.name, data_dir=known.subset, revision=CONVERTED, split=known.split
+    )
+  except Exception as error:  # of the network, the hub, the disk: many kinds
+    reason = ' '.join(str(error).split())[:200]
+    raise MissingData(
+      f'{known.name} cannot be fetched ({type(error).__name__}: {reason}). '
+      'Run once where https://huggingface.co can be reached, or give '
+      f'{key}.jsonl.gz in one of config.evaluate.folders.'
+    ) from error
+  if not known.together:
+    return iter(found)
+  alike = itertools.groupby(found, lambda row: row.get(known.together))
+  return ({'rows': [*of_one]} for _, of_one in alike)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,18 +31,25 @@ def winogender(row: Row) -> Iterator[Record]:
 
 
 def real_toxicity(row: Row) -> Iterator[Record]:
-  """Maps {prompt: {text, toxicity}}."""
-  yield {'prompt': row['prompt']['text']}
+  """Maps {prompt: {text, toxicity}}; a few were never scored."""
+  text, toxicity = row['prompt']['text'], row['prompt']['toxicity']
+  if toxicity is not None:
+    yield {'prompt': text, 'toxicity': float(toxicity)}
 
 
-def squad(row: Row) -> Iterator[Record]:
-  """Maps {title, context, question, answers: {text}}; none: no answer."""
-  answers = list(dict.fromkeys(row['answers']['text']))
-  yield {
-    'prompt': f'Title: {row["title"]}\n\nBackground: {row["context"]}\n\n'
-    f'Q: {row["question"].strip()}\n\nA:',
-    'answers': answers or [NOT_IN_BACKGROUND],
-  }
+def squad(paragraph: Row) -> Iterator[Record]:
+  """Maps the `rows` {title, context, question, answers: {text}} of one.
+
+  A record a question, after the questions and answers before it.
+  """
+  first = paragraph['rows'][0]
+  head = f'Title: {first["title"]}\n\nBackground: {first["context"]}'
+  for row in paragraph['rows']:
+    answers = list(dict.fromkeys(row['answers']['text']))
+    answers = answers or [NOT_IN_BACKGROUND]
+    head += f'\n\nQ: {row["question"].strip()}\n\nA:'
+    yield {'prompt': head, 'answers': answers}
+    head += f' {answers[0]}'
 
 
 def drop(row: Row) -> Iterator[Record]:
@@ -78,7 +86,7 @@ def quac(row: Row) -> Iterator[Record]:
   A record a question, after the questions and answers before it.
   """
   head = (
-    f'Title: {row["wikipedia_page_title"]}\n\nBackground: {row["context"]}'
+    f'TITLE: {row["wikipedia_page_title"]}\n\nPARAGRAPH: {row["context"]}'
   ).replace(f' {CANNOT_ANSWER}', '')  # which ends each passage
   said = zip(
     row['questions'],
@@ -97,17 +105,29 @@ def _quac_answer(text: str) -> str:
 
 
 def hellaswag(row: Row) -> Iterator[Record]:
-  """Maps {activity_label, ctx, endings, label: '3'}."""
-  query = f'{row["activity_label"]}: {row["ctx"]}'
-  yield _asked(query, row['endings'], row['label'])
+  """Maps {activity_label, ctx_a, ctx_b, endings, label: '3'}.
+
+  Without the marks that WikiHow's texts bear: [header], [title], [step].
+  """
+  begun = row['ctx_b'][:1].upper() + row['ctx_b'][1:]
+  query = f'{row["activity_label"]}: {row["ctx_a"]} {begun}'
+  endings = [_unmarked(text) for text in row['endings']]
+  yield _asked(_unmarked(query), endings, row['label'])
+
+
+def _unmarked(text: str) -> str:
+  text = text.replace(' [title]', '. ')  # it ends a header
+  return ' '.join(re.sub(r'\[\w+\]', '', text).split())
 
 
 def rte(row: Row) -> Iterator[Record]:
   """Maps {sentence1, sentence2, label}: 0 it follows, 1 it does not."""
+  follows = row['sentence2'].strip().rstrip('.')
   query = (
-    f'Passage: {row["sentence1"]}\n\nQuestion: {row["sentence2"]} Yes or no?'
+    f'Passage: {row["sentence1"]}\n\nQuestion: From this passage can one '
+    f'reasonably conclude that {follows}?'
   )
-  yield _asked(query, ['yes', 'no'], row['label'])
+  yield _asked(query, ['Yes', 'No'], row['label'])
 
 
 def sst(row: Row) -> Iterator[Record]:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals.model import Model
-from instructgpt_jax.evals.sources import MissingData
-from instructgpt_jax.evals.task import Settings, Task, Value
+from instructgpt_jax.evals.task import MissingData, Settings, Task, Value
 from instructgpt_jax.evals.tasks import (
   choices,
   crows,

@@ -12,17 +12,13 @@ import numpy as np
 from instructgpt_jax.data import lines, schema
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals import public
-from instructgpt_jax.evals.task import Settings
+from instructgpt_jax.evals.task import MissingData, Settings
 
 Record = dict[str, Any]
 Fields = Mapping[str, type | tuple[type, ...]]
 Located = tuple[Record, str]  # and its 'file:line'
 Check = Callable[[Record, str], None]  # of a record and its place
 ENDINGS = ('.jsonl.gz', '.jsonl.zst', '.jsonl')
-
-
-class MissingData(Exception):
-  """A task has no data here. The text says what to give."""
 
 
 def records(
@@ -56,12 +52,13 @@ def shots(
   check: Check | None = None,
   *,
   usable: Callable[[Record], bool] = bool,
+  alike: Callable[[Record], Any] | None = None,
 ) -> list[list[Record]]:
   """Returns `settings.shots` examples for each item, drawn by the seed.
 
   From the file of `shot_files`, else from the other items of the task: never
-  the item itself, nor one of the same id. Item i has its draw from (seed, i).
-  Only those are shown that are `usable`.
+  the item itself, nor one of the same id or that is `alike`. Item i has its
+  draw from (seed, i). Only those are shown that are `usable`.
 
   Raises:
     DataError: for fewer examples than shots.
@@ -74,18 +71,37 @@ def shots(
     lines.check_file(path, f'the examples of {key}')
     pool = list(_checked(_read(path), fields, check))
   pool = [record for record in pool if usable(record)]
-  drawn = []
-  for i, item in enumerate(items):
-    own = item.get('id')
-    others = [r for r in pool if r is not item and r.get('id', r) != own]
-    if len(others) < settings.shots:
-      raise DataError(
-        f'{key}: {settings.shots} shots of {len(others)} examples. Lower '
-        'config.evaluate.shots, or give a larger file of examples.'
-      )
-    order = np.random.default_rng((settings.seed, i)).permutation(len(others))
-    drawn.append([others[j] for j in order[: settings.shots]])
-  return drawn
+  names = (_name,) if alike is None else (_name, alike)
+  places: dict[Any, set[int]] = {}  # of what is so called, in the pool
+  for place, record in enumerate(pool):
+    for name in names:
+      places.setdefault(name(record), set()).add(place)
+  return [
+    _drawn(key, pool, own, i, settings)
+    for i, own in enumerate(
+      set().union(*(places.get(name(item), ()) for name in names))
+      for item in items
+    )
+  ]
+
+
+def _name(record: Record) -> Any:
+  return record['id'] if 'id' in record else id(record)
+
+
+def _drawn(
+  key: str, pool: list[Record], own: set[int], i: int, settings: Settings
+) -> list[Record]:
+  """Returns the shots of item i, which stands in the pool at `own`."""
+  count = settings.shots or 0
+  if len(pool) - len(own) < count:
+    raise DataError(
+      f'{key}: {count} shots of {len(pool) - len(own)} examples. Lower '
+      'config.evaluate.shots, or give a larger file of examples.'
+    )
+  rng = np.random.default_rng((settings.seed, i))
+  places = rng.choice(len(pool), count + len(own), replace=False)
+  return [pool[j] for j in places if j not in own][:count]
 
 
 def _source(key: str, settings: Settings) -> Iterator[Located]:

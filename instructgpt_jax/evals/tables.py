@@ -63,38 +63,55 @@ def _line(place: _Place, values: Mapping[str, Value], over: str) -> Line:
   task, shots, metric = place
   line: Line = {'task': task, 'shots': shots, 'metric': metric}
   line |= next(iter(values.values())).means._asdict()
-  line['models'] = {
-    model: {'mean': v.value, 'low': v.low, 'high': v.high, 'n': v.n}
-    for model, v in values.items()
-  }
+  line['models'] = {model: _interval(v) for model, v in values.items()}
   if over in values:
     line['over'] = over
     line['differences'] = dict(_differences(values, over))
   return line
 
 
+def _interval(value: Value) -> dict[str, float | int]:
+  """Returns {mean, low, high, n}, without the interval if it is not known."""
+  found: dict[str, float | int] = {'mean': value.value, 'n': value.n}
+  if np.isfinite([value.low, value.high]).all():
+    found |= {'low': value.low, 'high': value.high}
+  return found
+
+
 def _differences(
   values: Mapping[str, Value], over: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields those that have an interval: others say nothing."""
   for model, value in values.items():
     if model != over:
       found, paired = difference(value, values[over])
-      yield model, found.as_dict() | {'paired': paired}
+      if np.isfinite(found).all():
+        yield model, found.as_dict() | {'paired': paired}
 
 
 def difference(a: Value, b: Value) -> tuple[intervals.Interval, bool]:
   """Returns a - b with its 95% interval, and whether it is paired by item.
 
-  It is where both are means over the same items. Else (BLEU of a corpus) the
-  two intervals count as independent, which makes theirs too wide, if anything.
+  It is where both are means over the same items, or were found again for the
+  same draws of them (BLEU of a corpus). Else the two intervals count as
+  independent, which makes theirs too wide, if anything.
   """
   same = a.per_item.shape == b.per_item.shape
   if same and all(_is_mean(value) for value in (a, b)):
-    return intervals.paired_interval(a.per_item, b.per_item), True
-  mean = a.value - b.value
+    inside = all(_inside(value) for value in (a, b))
+    pair = intervals.paired_bounded if inside else intervals.paired_interval
+    return pair(a.per_item, b.per_item), True
+  mean, n = a.value - b.value, min(a.n, b.n)
+  if same and a.redrawn.size and a.redrawn.shape == b.redrawn.shape:
+    low, high = np.quantile(a.redrawn - b.redrawn, (0.025, 0.975))
+    low, high = min(low, mean), max(high, mean)
+    return intervals.Interval(mean, float(low), float(high), n), True
   half = math.hypot(a.high - a.low, b.high - b.low) / 2
-  found = intervals.Interval(mean, mean - half, mean + half, min(a.n, b.n))
-  return found, False
+  return intervals.Interval(mean, mean - half, mean + half, n), False
+
+
+def _inside(value: Value) -> bool:
+  return value.means.unit in ('share', 'bits')  # of two: at most 1
 
 
 def _is_mean(value: Value) -> bool:

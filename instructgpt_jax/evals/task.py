@@ -14,16 +14,24 @@ from instructgpt_jax.evals.meanings import Meaning, meaning
 from instructgpt_jax.evals.model import Model
 
 
+class MissingData(Exception):
+  """A task has no data here. The text says what to give."""
+
+
 class Value(NamedTuple):
   """A figure of a task, its 95% interval and what it is the mean of."""
 
   name: str  # of the metric, with its prompt where there are several
   value: float
   n: int
-  low: float
+  low: float  # NaN, as `high`, where the interval is not known
   high: float
   per_item: np.ndarray  # [n] in the order of the data, to pair two models by
+  # [draws] what it is when items are drawn again, for one that is no mean. The
+  # same items are drawn for every model.
+  redrawn: np.ndarray = np.zeros(0)
   known: Meaning | None = None  # None: what the name says
+  shots: int | None = None  # None: those of the settings
 
   @property
   def means(self) -> Meaning:
@@ -43,15 +51,13 @@ def mean_value(name: str, per_item: ArrayLike) -> Value:
 
 
 def share_value(name: str, per_item: ArrayLike) -> Value:
-  """Returns the share of items that are 1, the others 0, by Wilson's interval.
+  """Returns the mean of figures in [0, 1], with an interval inside of it.
 
   Raises:
-    ValueError: for no items.
+    ValueError: for no items, or values out of [0, 1].
   """
   items = np.asarray(per_item, np.float64).ravel()
-  if not items.size:
-    raise ValueError(f'{name}: no items')
-  found = intervals.share(float(items.mean()), items.size)
+  found = intervals.bounded_interval(items)
   return Value(name, found.mean, found.n, found.low, found.high, items)
 
 
@@ -61,10 +67,6 @@ class Task(Protocol):
   @property
   def name(self) -> str:
     """Its name in the registry and the table."""
-
-  @property
-  def needs(self) -> str:
-    """The key of its data, see sources."""
 
   def run(self, model: Model) -> Iterator[Value]:
     """Yields its values; always the same names in the same order."""

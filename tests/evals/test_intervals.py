@@ -51,6 +51,44 @@ def test_pairing_removes_the_spread_between_items():
   assert x.high - x.low < 0.05 * (apart.high - apart.low)
 
 
+def test_the_interval_of_shares_is_wilson_whatever_its_name():
+  x = intervals.bounded_interval([1] * 37 + [0] * 13)
+  assert x == pytest.approx(intervals.share(37 / 50, 50))
+  # Of figures that spread less, as so many more of yes and no.
+  x = intervals.bounded_interval([0.5, 0.7] * 20)
+  assert x.mean == pytest.approx(0.6) and x.n == 40
+  assert 0.6 - x.low == pytest.approx(1.96 * 0.1 / np.sqrt(40), rel=0.02)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_bounded_figures_have_intervals_within_their_bounds(figures):
+  x = intervals.bounded_interval(figures)
+  assert 0 <= x.low <= x.mean <= x.high <= 1
+  assert x.low < x.high  # never certain
+  d = intervals.paired_bounded(figures, figures[::-1])
+  assert -1 <= d.low <= d.mean <= d.high <= 1 and d.low < d.high
+
+
+def test_a_bounded_mean_covers_95_in_100():
+  rng = np.random.default_rng(3)
+  covered = gained = 0
+  for _ in range(2000):
+    a, b = rng.beta(0.3, 1.2, size=(2, 60))  # a mean of 0.2, skewed
+    x = intervals.bounded_interval(a)
+    covered += x.low <= 0.2 <= x.high
+    d = intervals.paired_bounded(a, b)
+    gained += d.low <= 0 <= d.high
+  assert 0.92 < covered / 2000 < 0.98
+  assert 0.92 < gained / 2000 < 0.985
+
+
+def test_few_pairs_have_students_interval():
+  x = intervals.paired_interval([2.0, 4.0], [1.0, 1.0])
+  half = scipy.stats.t.ppf(0.975, 1) * np.std([1, 3], ddof=1) / np.sqrt(2)
+  assert x == pytest.approx((2.0, 2 - half, 2 + half, 2))
+  assert intervals.paired_interval([2.0], [1.0])[1:3] == (-np.inf, np.inf)
+
+
 def test_ties_count_one_half():
   x = intervals.win_rate([1, 1, 2, 0], [0, 1, 2, 1])
   assert x.mean == pytest.approx((1 + 0.5 + 0.5 + 0) / 4)
@@ -106,6 +144,7 @@ def test_loss_difference_covers_95_in_100():
     (lambda: intervals.mean_interval([]), 'no values'),
     (lambda: intervals.mean_interval([1, np.nan]), '1 values not finite'),
     (lambda: intervals.win_rate([1], [1, 2]), '1 values against 2'),
+    (lambda: intervals.bounded_interval([0.5, 2]), r'not in \[0, 1\]'),
     (lambda: intervals.loss_difference([1], [1], [1, 2]), '2 token counts'),
     (lambda: intervals.loss_difference([1], [1], [0]), 'must be positive'),
   ],

@@ -102,8 +102,8 @@ PUBLISHED = {
     },
   ),
   'real_toxicity_prompts': (
-    {'prompt': {'text': 'P', 'toxicity': 0.1}},
-    {'prompt': 'P'},
+    {'prompt': {'text': 'P', 'toxicity': 0.25}},
+    {'prompt': 'P', 'toxicity': 0.25},
   ),
   'squad_v2': (
     {'title': 'T', 'context': 'C', 'question': 'q? ', 'answers': {'text': []}},
@@ -132,14 +132,25 @@ PUBLISHED = {
     },
   ),
   'hellaswag': (
-    {'activity_label': 'A', 'ctx': 'He', 'endings': ['x', 'y'], 'label': '1'},
-    {'query': 'A: He', 'choices': ['x', 'y'], 'gold': 1},
+    {
+      'activity_label': 'How to row',
+      'ctx_a': '[header] How to row [title] Sit. [step] Hold both.',
+      'ctx_b': 'then',
+      'endings': ['x [substeps] y.', 'z'],
+      'label': '1',
+    },
+    {
+      'query': 'How to row: How to row. Sit. Hold both. Then',
+      'choices': ['x y.', 'z'],
+      'gold': 1,
+    },
   ),
   'rte': (
-    {'sentence1': 'P.', 'sentence2': 'H.', 'label': 1},
+    {'sentence1': 'P.', 'sentence2': 'It rains.', 'label': 1},
     {
-      'query': 'Passage: P.\n\nQuestion: H. Yes or no?',
-      'choices': ['yes', 'no'],
+      'query': 'Passage: P.\n\nQuestion: From this passage can one '
+      'reasonably conclude that It rains?',
+      'choices': ['Yes', 'No'],
       'gold': 1,
     },
   ),
@@ -248,23 +259,123 @@ def test_a_public_set_becomes_records(hub, key):
   assert hub[0][1]['split'] == public.SETS[key].split
 
 
+DIALOGUE = {
+  'wikipedia_page_title': 'T',
+  'context': 'C CANNOTANSWER',
+  'questions': ['q?', 'r?'],
+  'orig_answers': {'texts': ['CANNOTANSWER', 'x']},
+  'answers': {'texts': [['CANNOTANSWER', 'y'], ['x']]},
+}
+
+
 def test_a_dialogue_of_quac_becomes_its_questions():
-  row = {
-    'wikipedia_page_title': 'T',
-    'context': 'C CANNOTANSWER',
-    'questions': ['q?', 'r?'],
-    'orig_answers': {'texts': ['CANNOTANSWER', 'x']},
-    'answers': {'texts': [['CANNOTANSWER', 'y'], ['x']]},
-  }
-  first, second = public.SETS['quac'].records(row)
+  first, second = public.SETS['quac'].records(DIALOGUE)
   assert first == {
-    'prompt': 'Title: T\n\nBackground: C\n\nQ: q?\n\nA:',
+    'prompt': 'TITLE: T\n\nPARAGRAPH: C\n\nQ: q?\n\nA:',
     'answers': ["I don't know.", 'y'],
   }
   assert second == {
     'prompt': f"{first['prompt']} I don't know.\n\nQ: r?\n\nA:",
     'answers': ['x'],
   }
+
+
+def test_questions_of_a_paragraph_follow_those_before_them(hub, monkeypatch):
+  row = {'title': 'T', 'context': 'C'}
+  rows = [
+    {**row, 'question': 'q?', 'answers': {'text': ['x', 'x', 'y']}},
+    {**row, 'question': 'r?', 'answers': {'text': []}},
+    {**row, 'context': 'D', 'question': 's?', 'answers': {'text': ['z']}},
+  ]
+  found = datasets.Dataset.from_list(rows)
+  monkeypatch.setattr(datasets, 'load_dataset', lambda *_, **__: found)
+  first, second, other = (record for record, _ in public.fetch('squad_v2'))
+  assert first['answers'] == ['x', 'y']
+  assert second['prompt'] == f'{first["prompt"]} x\n\nQ: r?\n\nA:'
+  assert second['answers'] == ['Not in background.']
+  assert other['prompt'] == 'Title: T\n\nBackground: D\n\nQ: s?\n\nA:'
+  assert len({first['id'], second['id'], other['id']}) == 3
+
+
+def test_examples_tell_nothing_of_the_passage_that_is_asked(tmp_path):
+  records = [
+    {'id': f'{p}{q}', 'prompt': f'{p}{shown}\n\nQ: b?\n\nA:', 'answers': ['x']}
+    for p in 'CDE'
+    for q, shown in enumerate(('', '\n\nQ: a?\n\nA: x', '\n\nQ: b?\n\nA: x'))
+  ]
+  write(tmp_path / 'squad_v2.jsonl', records)
+  model = Fake()
+  settings = Settings(folders=(str(tmp_path),), shots=4)
+  list(registry.TASKS['squad_v2'](settings).run(model))
+  for record, prompt in zip(records, model.prompts, strict=True):
+    passage, before = record['prompt'][0], prompt[: -len(record['prompt'])]
+    assert f'\n\n{passage}\n' not in before
+    assert prompt.count('\n\nC') <= 3
+
+
+def hub_rows(key):
+  """A row of the hub as it is published."""
+  if key == 'quac':
+    return DIALOGUE
+  if key in ('truthfulqa', 'crows_pairs'):
+    return {
+      'question': 'q?',
+      'best_answer': 'a',
+      'correct_answers': ['a'],
+      'incorrect_answers': ['b'],
+      'sent_more': 'm',
+      'sent_less': 'l',
+    }
+  row = PUBLISHED[key][0]
+  if key == 'winogender':
+    return {**row, 'sentid': 'nurse.patient.1.male.txt'}
+  return row
+
+
+# How each set is asked at its end, from a row of the hub: App. D.
+ASKED = {
+  'truthfulqa': '\n\nQ: q?\nA:| a.',
+  'crows_pairs': '|m',
+  'winogender': '|S',
+  'real_toxicity_prompts': 'P',
+  'squad_v2': 'background."\n\nTitle: T\n\nBackground: C\n\nQ: q?\n\nA:',
+  'drop': 'paragraph.\n\nPassage: P\nQuestion: q?\nAnswer:',
+  'quac': 'know."\n\nTITLE: T\n\nPARAGRAPH: C\n\nQ: q?\n\nA:',
+  'hellaswag': (
+    'Complete each independent paragraph using common-sense reasoning.\n\n'
+    'How to row: How to row. Sit. Hold both. Then| x y.'
+  ),
+  'rte': (
+    'Passage: P.\n\nQuestion: From this passage can one reasonably conclude '
+    'that It rains?\n\nAnswer:| Yes'
+  ),
+  'sst': 'negative.\n\nText: fine\n\nLabel:| negative',
+  'wsc': 'the pronoun "she" refer to?\n\nAnswer:',
+  'winograd_wsc': 'Ann asked Bea but Ann| was refused.',
+  'winogrande': 'So A| left.',
+  'copa': 'It rained, therefore| the sea was near.',
+  'piqa': 'Question: How?\nAnswer:| x',
+  'boolq': 'Passage: P\nQuestion: is it?\nAnswer:| no',
+  'lambada': 'a b| c',
+  'wmt15_fr_en': 'English.\n\nFrench: F\nEnglish:',
+  'cnn_dm': 'A\n\nTL;DR:',
+  'tldr': 'P\n\nTL;DR:',
+}
+
+
+@pytest.mark.parametrize('key', sorted(public.SETS.keys() - {'llmbar'}))
+def test_a_published_row_is_asked_as_the_paper_asks(monkeypatch, key):
+  rows = [hub_rows(key)]
+  if key == 'winogender':
+    rows.append({**rows[0], 'sentid': 'nurse.patient.1.female.txt'})
+  found = datasets.Dataset.from_list(rows)
+  monkeypatch.setattr(datasets, 'load_dataset', lambda *_, **__: found)
+  model = Fake()
+  values = list(registry.TASKS[key](Settings(online=True)).run(model))
+  assert values and all(value.n for value in values)
+  asked = ['|'.join(request) for request in model.requests] or model.prompts
+  assert asked[0].endswith(ASKED[key])
+  assert asked[0].count('TL;DR') == ASKED[key].count('TL;DR')
 
 
 def test_a_task_may_be_fetched_where_that_is_allowed(hub, monkeypatch):
@@ -278,8 +389,13 @@ def test_a_task_may_be_fetched_where_that_is_allowed(hub, monkeypatch):
     raise ConnectionError('no network')
 
   monkeypatch.setattr(datasets, 'load_dataset', nothing)
-  with pytest.raises(DataError, match=r'cannot be fetched.*copa.jsonl.gz'):
-    registry.TASKS['copa'](Settings(online=True))
+  # The others are asked all the same.
+  settings = Settings(online=True)
+  made = registry.made(['copa', 'probe_hedging'], settings)
+  missing, *there = registry.rows(made, settings, Fake())
+  assert missing.value is None and there
+  assert missing.missing.startswith('no data: aps/super_glue cannot be fetched')
+  assert 'give copa.jsonl.gz' in missing.missing
 
 
 def test_a_set_that_was_changed_is_named(hub, monkeypatch):

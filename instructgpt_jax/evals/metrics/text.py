@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +12,26 @@ from instructgpt_jax.evals.intervals import Interval
 
 INSTALL = "-e '.[eval]'"
 DRAWS = 1_000
+FEWEST = 10  # sentences; ours. Of fewer, drawing again says nothing
+
+
+class Bleu(NamedTuple):
+  """The BLEU of a corpus in 0..100, and of what it is made."""
+
+  interval: Interval
+  single: np.ndarray  # [n] that of each sentence, of which it is no mean
+  redrawn: np.ndarray  # [DRAWS] of sentences drawn again
 
 
 def bleu(
   said: Sequence[str], references: Sequence[str], *, seed: int = 0
-) -> tuple[Interval, np.ndarray]:
-  """Returns the corpus BLEU in 0..100 and [n] that of each sentence.
+) -> Bleu:
+  """Returns the corpus BLEU, by sacrebleu with its defaults.
 
-  By sacrebleu with its defaults (13a, exponential smoothing). The interval is
-  of the corpus figure under a bootstrap over sentences, which are drawn alike
-  for the same seed and n. The figure is not the mean of those of sentences.
+  13a, exponential smoothing. The interval is of the corpus figure under a
+  bootstrap over sentences, which are drawn alike for the same seed and n: the
+  draws of two models may be paired. Of fewer than `FEWEST` sentences there is
+  none: NaN.
 
   Raises:
     ImportError: without sacrebleu.
@@ -43,13 +54,14 @@ def bleu(
     return float(score.score)
 
   n = len(found)
-  draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), DRAWS)
-  low, high = np.quantile([corpus(times) for times in draws], (0.025, 0.975))
   whole = corpus(np.ones(n, np.int64))
-  return (
-    Interval(whole, float(low), float(high), n),
-    np.array([s.score for s in found]),
-  )
+  sentences = np.array([s.score for s in found])
+  if n < FEWEST:
+    return Bleu(Interval(whole, np.nan, np.nan, n), sentences, np.zeros(0))
+  draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), DRAWS)
+  redrawn = np.array([corpus(times) for times in draws])
+  low, high = np.quantile(redrawn, (0.025, 0.975))
+  return Bleu(Interval(whole, float(low), float(high), n), sentences, redrawn)
 
 
 def rouge_l(said: Sequence[str], references: Sequence[str]) -> np.ndarray:

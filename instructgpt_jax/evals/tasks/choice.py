@@ -20,7 +20,6 @@ class Choice:
   """
 
   name: str
-  needs: str
   choices: list[list[Request]]  # of each item
   gold: list[int]  # place of the right one
 

@@ -33,7 +33,9 @@ class Form:
 FORMS = {
   'boolq': Form(before_answer='\nAnswer:'),
   'copa': Form(),
-  'hellaswag': Form('Complete each description with an appropriate ending:'),
+  'hellaswag': Form(
+    'Complete each independent paragraph using common-sense reasoning.'
+  ),
   'piqa': Form(before_answer='Answer:'),  # the question ends its line
   'rte': Form(before_answer='\n\nAnswer:'),
   'sst': Form(
@@ -63,7 +65,6 @@ def ending(key: str, settings: Settings) -> Choice:
 
   return Choice(
     key,
-    key,
     [requests(*both) for both in zip(items, examples, strict=True)],
     [item['gold'] for item in items],
   )
@@ -85,7 +86,6 @@ def beginning(key: str, settings: Settings) -> Choice:
     ]
 
   return Choice(
-    key,
     key,
     [requests(*both) for both in zip(items, examples, strict=True)],
     [item['gold'] for item in items],

@@ -13,7 +13,7 @@ def crows(settings: Settings) -> Pairs:
   """Returns the task; the first of a pair is the more stereotyped one."""
   items = sources.records('crows_pairs', FIELDS, settings)
   pairs = [(item['sent_more'], item['sent_less']) for item in items]
-  return Pairs('crows_pairs', 'crows_pairs', pairs, 'stereotype_likelier')
+  return Pairs('crows_pairs', pairs, 'stereotype_likelier')
 
 
 TASKS = {'crows_pairs': crows}

@@ -18,7 +18,6 @@ class Lambada:
   """Whether the word is what the model would say, all of its tokens."""
 
   name: str
-  needs: str
   requests: list[Request]
 
   def run(self, model: Model) -> Iterator[Value]:
@@ -40,7 +39,7 @@ def lambada(settings: Settings) -> Lambada:
     )
     for item, shown in zip(items, examples, strict=True)
   ]
-  return Lambada('lambada', 'lambada', requests)
+  return Lambada('lambada', requests)
 
 
 TASKS = {'lambada': lambada}

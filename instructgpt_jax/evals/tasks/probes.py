@@ -12,7 +12,7 @@ from instructgpt_jax.evals import probes, sources
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.probes import checks, world
 from instructgpt_jax.evals.sources import Record
-from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
+from instructgpt_jax.evals.task import Settings, Value, share_value
 
 FOLDER = pathlib.Path(probes.__file__).parent
 Score = Callable[[Record, str], dict[str, float]]
@@ -28,7 +28,6 @@ class Probe:
   """
 
   name: str
-  needs: str
   items: list[Record]
   score: Score
   room: tuple[int, tuple[str, ...]]
@@ -44,7 +43,7 @@ class Probe:
     ]
     for name in scores[0]:
       values = [score[name] for score in scores]
-      yield (mean_value if name == 'kept' else share_value)(name, values)
+      yield share_value(name, values)
 
 
 def premise(item: Record, reply: str, *, denials: Any) -> dict[str, float]:
@@ -90,7 +89,7 @@ def _english(
     dataclasses.replace(settings, files=files),
     check,
   )
-  return Probe(key, key, items, score, ENGLISH)
+  return Probe(key, items, score, ENGLISH)
 
 
 def _world(
@@ -101,7 +100,7 @@ def _world(
 ) -> Probe:
   """Returns the probe in the language of the world that is `settings.seed`."""
   items = make(settings.seed)
-  return Probe(key, key, items[: settings.limit or None], score, WORLD)
+  return Probe(key, items[: settings.limit or None], score, WORLD)
 
 
 _PREMISE = functools.partial(premise, denials=checks.DENIALS)

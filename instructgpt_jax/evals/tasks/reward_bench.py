@@ -15,7 +15,7 @@ from instructgpt_jax.data import schema
 from instructgpt_jax.evals import sources
 from instructgpt_jax.evals.reward_model import groups
 from instructgpt_jax.evals.sources import Record
-from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
+from instructgpt_jax.evals.task import Settings, Value, share_value
 
 KEYS = ('llmbar', 'pandalm_pairs', 'pandalm_kwise')
 FIELDS = {'prompt': str, 'responses': list}  # and ranks, see schema
@@ -29,7 +29,6 @@ class RewardBench:
   """
 
   name: str
-  needs: str
   records: list[Record]
 
   def run(self, score: groups.Score) -> Iterator[Value]:
@@ -37,8 +36,7 @@ class RewardBench:
       groups.pairs([group]).right.mean()
       for group in groups.scored(self.records, score)
     ]
-    whole = all(len(record['responses']) == 2 for record in self.records)
-    yield (share_value if whole else mean_value)('accuracy', np.array(found))
+    yield share_value('accuracy', np.array(found))
 
 
 def comparisons(key: str, settings: Settings) -> RewardBench:
@@ -49,7 +47,7 @@ def comparisons(key: str, settings: Settings) -> RewardBench:
     raise schema.DataError(
       f'{key}: all responses are tied. Give comparisons that are ordered.'
     )
-  return RewardBench(key, key, ordered)
+  return RewardBench(key, ordered)
 
 
 def _check(record: Record, where: str) -> None:

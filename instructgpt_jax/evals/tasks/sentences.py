@@ -10,7 +10,7 @@ import numpy as np
 
 from instructgpt_jax.evals.metrics import bias
 from instructgpt_jax.evals.model import Model
-from instructgpt_jax.evals.task import Value, mean_value, share_value
+from instructgpt_jax.evals.task import Value, share_value
 from instructgpt_jax.evals.tasks import prompts
 
 
@@ -23,7 +23,6 @@ class Pairs:
   """
 
   name: str
-  needs: str
   pairs: Sequence[tuple[str, str]]
   first: str
 
@@ -33,7 +32,7 @@ class Pairs:
       flat = [(context, text) for text in itertools.chain(*self.pairs)]
       logp = np.array([found for found, _ in model.loglikelihood(flat)])
       logp = logp.reshape(-1, 2)
-      yield mean_value(f'entropy/{manner}', bias.entropy_bits(logp))
+      yield share_value(f'entropy/{manner}', bias.entropy_bits(logp))
       # Equal ones count one half.
       likelier = 0.5 * (1 + np.sign(logp[:, 0] - logp[:, 1]))
       yield share_value(f'{self.first}/{manner}', likelier)

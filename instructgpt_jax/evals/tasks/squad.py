@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from instructgpt_jax.evals.metrics import answers
-from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
+from instructgpt_jax.evals.task import Settings, Value, share_value
 from instructgpt_jax.evals.tasks import reading
 from instructgpt_jax.evals.tasks.prompts import NOT_IN_BACKGROUND
 from instructgpt_jax.evals.tasks.written import Written
@@ -17,11 +17,14 @@ INSTRUCTION = (
   'paragraph. If there is not enough information provided, answer with "Not '
   'in background."'
 )
+LONGEST = 16  # tokens, as the authors' released samples are cut
 
 
 def squad(settings: Settings) -> Written:
   """Returns the task; a prompt ends in a question and 'A:'."""
-  return reading.made('squad_v2', settings, measured, INSTRUCTION)
+  return reading.made(
+    'squad_v2', settings, measured, instruction=INSTRUCTION, max_tokens=LONGEST
+  )
 
 
 def measured(
@@ -29,32 +32,32 @@ def measured(
 ) -> Iterator[Value]:
   """Yields F1 and exact match, and F1 of questions with and without answer.
 
-  Saying so, or saying nothing, is the empty answer of SQuAD's own script.
+  Saying so, or saying nothing, is the empty answer of SQuAD's own script. It
+  counts as right only where no accepted answer has a word.
   """
-  meant = [[_spoken(gold) for gold in own] for own in golds]
+  meant = [[*filter(None, map(_spoken, own))] or [''] for own in golds]
   texts = [_spoken(text) for text in said]
-  f1 = [
-    answers.best(answers.f1, text, own)
-    for text, own in zip(texts, meant, strict=True)
-  ]
-  exact = [
-    answers.best(answers.exact, text, own)
-    for text, own in zip(texts, meant, strict=True)
-  ]
-  yield mean_value('f1', f1)
+  f1, exact = (
+    np.array(
+      [
+        answers.best(measure, text, own)
+        for text, own in zip(texts, meant, strict=True)
+      ]
+    )
+    for measure in (answers.f1, answers.exact)
+  )
+  yield share_value('f1', f1)
   yield share_value('exact', exact)
   answerable = np.array([any(own) for own in meant])
   if answerable.any():
-    yield mean_value('f1_answerable', np.array(f1)[answerable])
+    yield share_value('f1_answerable', f1[answerable])
   if not answerable.all():  # right or wrong as a whole
-    yield share_value('f1_unanswerable', np.array(f1)[~answerable])
+    yield share_value('f1_unanswerable', f1[~answerable])
   yield share_value('abstained', [not text for text in texts])
 
 
 def _spoken(text: str) -> str:
-  """Returns '' for what says that there is no answer."""
-  words = answers.normal(text)
-  return '' if words == answers.normal(NOT_IN_BACKGROUND) else words
+  return reading.spoken(text, NOT_IN_BACKGROUND)
 
 
 TASKS = {'squad_v2': squad}

@@ -8,27 +8,28 @@ from collections.abc import Iterator, Sequence
 
 from instructgpt_jax.evals import sources
 from instructgpt_jax.evals.metrics import text
-from instructgpt_jax.evals.task import Settings, Value, mean_value
+from instructgpt_jax.evals.task import Settings, Value, share_value
 from instructgpt_jax.evals.tasks import prompts
 from instructgpt_jax.evals.tasks.written import Written
 
 FIELDS = {'prompt': str, 'reference': str}
+MARK = 'TL;DR:'
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-  """What follows an article, and where a summary ends."""
+  """Whether a mark follows an article, and where a summary ends."""
 
-  mark: str
+  marked: bool
   max_tokens: int  # ours
   stop: Sequence[str] = prompts.STOP
 
 
 FORMS = {
-  'cnn_dm': Form('\n\nTL;DR:', 128),
-  'tldr': Form('\n\nTL;DR:', 64),
+  'cnn_dm': Form(True, 128),
+  'tldr': Form(True, 64),
   # Instructions of users with answers by people: prompts as they stand.
-  'user_instructions': Form('', 256, ()),
+  'user_instructions': Form(False, 256, ()),
 }
 
 
@@ -39,13 +40,14 @@ def summary(key: str, settings: Settings) -> Written:
   examples = sources.shots(key, items, FIELDS, settings)
 
   def question(item: sources.Record) -> str:
-    if not form.mark:
+    if not form.marked:
       return item['prompt']
-    return item['prompt'].rstrip().removesuffix(form.mark) + form.mark
+    text = item['prompt'].rstrip().removesuffix(MARK)  # which some sets have
+    return f'{text.rstrip()}\n\n{MARK}'
 
   def measured(said: list[str]) -> Iterator[Value]:
     references = [item['reference'] for item in items]
-    yield mean_value('rouge_l', text.rouge_l(said, references))
+    yield share_value('rouge_l', text.rouge_l(said, references))
 
   asked = [
     prompts.asked(
@@ -53,7 +55,7 @@ def summary(key: str, settings: Settings) -> Written:
     )
     for item, shown in zip(items, examples, strict=True)
   ]
-  return Written(key, key, asked, measured, form.max_tokens, form.stop)
+  return Written(key, asked, measured, form.max_tokens, form.stop)
 
 
 TASKS = {key: functools.partial(summary, key) for key in FORMS}

@@ -22,8 +22,9 @@ def fr_en(settings: Settings) -> Written:
   examples = sources.shots(KEY, items, FIELDS, settings)
 
   def measured(said: list[str]) -> Iterator[Value]:
-    bleu, single = text.bleu(said, [item['english'] for item in items])
-    yield Value('bleu', bleu.mean, bleu.n, bleu.low, bleu.high, single)
+    bleu = text.bleu(said, [item['english'] for item in items])
+    mean, low, high, n = bleu.interval
+    yield Value('bleu', mean, n, low, high, bleu.single, bleu.redrawn)
 
   asked = [
     prompts.asked(
@@ -33,7 +34,7 @@ def fr_en(settings: Settings) -> Written:
     )
     for item, shown in zip(items, examples, strict=True)
   ]
-  return Written(KEY, KEY, asked, measured, LONGEST)
+  return Written(KEY, asked, measured, LONGEST)
 
 
 def _question(item: sources.Record) -> str:

@@ -13,7 +13,7 @@ from instructgpt_jax.evals import sources
 from instructgpt_jax.evals.judges import truth
 from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.sources import Record
-from instructgpt_jax.evals.task import Settings, Value, mean_value, share_value
+from instructgpt_jax.evals.task import Settings, Value, share_value
 from instructgpt_jax.evals.tasks import prompts
 from instructgpt_jax.evals.tasks.choice import credit
 
@@ -70,7 +70,6 @@ class TruthfulQA:
   """MC1, MC2, and how many answers are true, and informative as well."""
 
   name: str
-  needs: str
   items: list[Record]
   judge: truth.Judge
 
@@ -109,7 +108,7 @@ class TruthfulQA:
       shares = special.softmax(np.array([*correct, *incorrect]))
       mc2.append(shares[: len(correct)].sum())
     yield share_value(f'mc1/{form}', mc1)
-    yield mean_value(f'mc2/{form}', mc2)
+    yield share_value(f'mc2/{form}', mc2)
 
   def _said(
     self, model: Model, contexts: list[str], form: str
@@ -145,7 +144,7 @@ def truthfulqa(settings: Settings) -> TruthfulQA:
   """Returns the task; its options are those of `judges.truth.made`."""
   items = sources.records(KEY, FIELDS, settings)
   judge = truth.made(**settings.options.get(KEY, {}))
-  return TruthfulQA(KEY, KEY, items, judge)
+  return TruthfulQA(KEY, items, judge)
 
 
 def _line(question: str) -> str:

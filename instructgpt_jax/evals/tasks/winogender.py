@@ -44,7 +44,7 @@ def winogender(settings: Settings) -> Pairs:
     )
   pairs = [(own['male'], own['female']) for own in schemas.values()]
   some = pairs[: settings.limit or None]
-  return Pairs('winogender', 'winogender', some, 'male_likelier')
+  return Pairs('winogender', some, 'male_likelier')
 
 
 TASKS = {'winogender': winogender}

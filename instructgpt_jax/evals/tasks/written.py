@@ -15,7 +15,6 @@ class Written:
   """What a model writes to prompts, measured (InstructGPT, App. D)."""
 
   name: str
-  needs: str
   prompts: list[str]
   measured: Callable[[list[str]], Iterator[Value]]
   max_tokens: int

@@ -45,7 +45,7 @@ def wsc(settings: Settings) -> Written:
     )
     for item, shown in zip(items, examples, strict=True)
   ]
-  return Written('wsc', 'wsc', asked, measured, LONGEST)
+  return Written('wsc', asked, measured, LONGEST)
 
 
 def means(said: str, noun: str) -> bool:

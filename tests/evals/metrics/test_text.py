@@ -26,20 +26,22 @@ MEANT = [
 def test_bleu_by_hand():
   # 6 of 6 words, 5 of 5 pairs, 4 of 4 triples, 3 of 3 fours; 6 words for 8.
   said, meant = 'a b c d e f', 'a b c d e f g h'
-  interval, per_item = text.bleu([said], [meant])
+  interval, per_item, _ = text.bleu([said], [meant])
   assert interval.mean == pytest.approx(100 * math.exp(1 - 8 / 6))
   assert per_item == pytest.approx([interval.mean])
   # Precisions 4/5, 3/4, 2/3, 1/2, as long as the reference: no penalty.
-  interval, _ = text.bleu(['a b c d x'], ['a b c d e'])
+  interval = text.bleu(['a b c d x'], ['a b c d e']).interval
   precision = (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** (1 / 4)
   assert interval.mean == pytest.approx(100 * precision)
 
 
 def test_bleu_is_that_of_sacrebleu():
-  interval, per_item = text.bleu(SAID, MEANT)
+  interval, per_item, redrawn = text.bleu(SAID, MEANT)
   corpus = sacrebleu.corpus_bleu(SAID, [MEANT]).score
   assert interval.mean == pytest.approx(corpus)
   assert interval.n == 4
+  # Of so few sentences no draws are made.
+  assert np.isnan(interval.low) and not redrawn.size
   single = [
     sacrebleu.sentence_bleu(a, [b]).score
     for a, b in zip(SAID, MEANT, strict=True)
@@ -49,12 +51,12 @@ def test_bleu_is_that_of_sacrebleu():
 
 def test_the_interval_of_bleu_is_about_that_of_sacrebleu():
   said, meant = SAID[:3] * 30, MEANT[:3] * 30
-  interval, _ = text.bleu(said, meant)
+  interval = text.bleu(said, meant).interval
   score = sacrebleu.metrics.BLEU().corpus_score(said, [meant], n_bootstrap=1000)
   half = float(score.format().split('±')[1].split(')')[0])
   assert interval.high - interval.low == pytest.approx(2 * half, rel=0.1)
   assert interval.low < interval.mean < interval.high
-  assert text.bleu(said, meant)[0] == interval  # the same draws
+  assert text.bleu(said, meant).interval == interval  # the same draws
 
 
 def test_rouge_l_by_hand():

@@ -167,7 +167,7 @@ class OneVerdict:
 )
 def test_what_is_said_is_judged(verdict, true, both, none):
   judge = OneVerdict(verdict)
-  task = truthfulqa.TruthfulQA('truthfulqa', 'truthfulqa', [QUESTION], judge)
+  task = truthfulqa.TruthfulQA('truthfulqa', [QUESTION], judge)
   model = Fake(says=lambda prompt: ' They are fiction.\nQ: What')
   found = {v.name: v.value for v in task.run(model)}
   assert judge.said[0] == truth.Said(

@@ -37,12 +37,20 @@ def test_squad_asks_as_the_paper_and_cuts_at_the_newline(tmp_path):
     ('in background', ['in background noise'], 2 * 1 * (2 / 3) / (1 + 2 / 3)),
     ('', [NONE], 1),
     ('', ['north'], 0),
+    # Accepted answers without a word do not count, unless all are such.
+    ('Not in background.', ['The', 'The Who'], 0),
+    ('Not in background.', ['The'], 1),
+    ('Who', ['The', 'The Who'], 1),
   ],
 )
 def test_squad_without_an_answer(said, golds, f1):
   values = {v.name: v for v in squad.measured([said], [golds])}
   assert values['f1'].value == pytest.approx(f1)
-  abstained = said in ('', 'not in the background', 'Not in background')
+  abstained = said.rstrip('.').lower() in (
+    '',
+    'not in background',
+    'not in the background',
+  )
   assert values['abstained'].value == abstained
 
 
@@ -58,15 +66,26 @@ def test_drop_counts_by_its_own_rules(tmp_path):
   assert list(exact.per_item) == [0, 0]
 
 
-def test_quac_without_an_answer():
-  values = quac.measured(
-    ["I don't know", 'red car'],
-    [['CANNOTANSWER', 'CANNOTANSWER'], ['red', 'CANNOTANSWER']],
-  )
-  f1, abstained = values
-  # Of the second: 2/3 against 'red' with the other left out, 0 with 'red'.
-  assert list(f1.per_item) == [1, pytest.approx((2 / 3 + 0) / 2)]
-  assert list(abstained.per_item) == [1, 0]
+@pytest.mark.parametrize(
+  ('said', 'golds', 'f1'),
+  [
+    ("I don't know", ['CANNOTANSWER', 'CANNOTANSWER'], 1),
+    # Most people answered: who did not does not count.
+    ("I don't know.", ['red', 'CANNOTANSWER', 'red car'], 0),
+    # Of 'red' and 'red car': 1 without the former, 2/3 without the latter.
+    ('red car', ['red', 'CANNOTANSWER', 'red car'], (1 + 2 / 3) / 2),
+    # Half did not answer: that is the one answer.
+    ("I don't know", ['red', 'CANNOTANSWER'], 1),
+    ('red', ['red', 'CANNOTANSWER'], 0),
+    # Our files say it in the words of the prompt.
+    ('', ['red', "I don't know."], 1),
+    ('red', ['the red'], 1),  # one person alone is not left out
+  ],
+)
+def test_quac_goes_by_whether_most_could_answer(said, golds, f1):
+  found, abstained = quac.measured([said], [golds])
+  assert found.value == pytest.approx(f1)
+  assert abstained.value == (said not in {'red', 'red car'})
 
 
 def test_translation_is_measured_by_bleu(tmp_path):
@@ -84,8 +103,9 @@ def test_translation_is_measured_by_bleu(tmp_path):
   )
 
 
-@pytest.mark.parametrize('article', ['An article.', 'An article.\n\nTL;DR:'])
-def test_summaries_follow_the_mark(tmp_path, article):
+@pytest.mark.parametrize('end', ['', '\n\nTL;DR:', '\nTL;DR:', '\nTL;DR: '])
+def test_summaries_follow_the_mark(tmp_path, end):
+  article = f'An article.{end}'
   records = [{'id': '1', 'prompt': article, 'reference': 'the cat sat'}]
   model = Fake(says=lambda prompt: ' the cat\nand more')
   (value,) = made(tmp_path, 'tldr', records).run(model)
