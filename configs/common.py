@@ -257,7 +257,10 @@ def label() -> ConfigDict:
       overlap_share=0.2,  # of prompts that several labelers get
       overlap_copies=3,  # how many
       gold_share=0.05,  # of tasks whose answer is known
-      heldout_share=0.2,  # of invited labelers; no training data, no screening
+      # Of invited labelers: no training data, no screening. And of the prompts
+      # that several get, which are then theirs alone.
+      heldout_share=0.2,
+      without_blocked=False,  # leave answers of the blocked out of exports
       labeler_budget=0,  # most answers of one labeler, 0: no limit
       total_budget=0,  # most answers of all
       text_limit=20_000,  # most characters of a demonstration
@@ -389,7 +392,7 @@ def base() -> ConfigDict:
       # the run's folder or at `url`.
       labelers='simulated',
       url='',
-      enough=0.9,  # ours: rankings per prompt, from which the run goes on
+      enough=0.9,  # ours: prompts with a training ranking; then the run goes on
       poll=20.0,  # ours: seconds between two looks at what has come
     )
   )
@@ -458,9 +461,14 @@ def base() -> ConfigDict:
       microbatch_rows=0,  # episodes, in an update
       ptx_microbatch_rows=0,  # rows of text, in an update
       rollout_rows=0,  # episodes that are written and scored at a time
+      # ours: how often generation goes on with half of the rows once the
+      # others have ended; each time compiles the loop again.
+      halvings=0,
       # ours: into how many widths prompts and responses are cut. A slice of
       # microbatch_rows episodes of like lengths is computed in the smallest
-      # pair that holds it; each pair is compiled. 1 cuts nothing.
+      # pair that holds it; each pair is compiled. 1 cuts nothing. Rows are
+      # sorted by the width of their prompt first: more than 1 for prompts
+      # asks for many slices.
       windows=dict(prompt=1, response=1),
       # False: old log-probs are the sampler's, one forward less; the first
       # ratio is then 1 up to rounding.
@@ -516,7 +524,7 @@ def base() -> ConfigDict:
       baseline='sft',  # what the others are preferred to, or not
       # A model that says which of two answers is better, in both orders:
       # address .../chat/completions and its name.
-      judge=dict(url='', model='', key='OPENAI_API_KEY'),
+      judge=dict(url='', model='', key='OPENAI_API_KEY', workers=8),
       # What choosing the best of so many answers by the reward model is worth,
       # where there is a gold score; fewer than 2 samples: it is not tried.
       best_of=dict(samples=16, prompts=64),  # ours

@@ -55,8 +55,7 @@ def sample(
   """
   logits = logits.astype(jnp.float32)
   largest = logits.max(axis=-1, keepdims=True)
-  # All -inf is no distribution: 0 / 0 shall not come of it.
-  p = jnp.exp(logits - jnp.where(jnp.isfinite(largest), largest, 0.0))
+  p = jnp.exp(logits - largest)
   u = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(keys)
   blocks = jnp.pad(p, ((0, 0), (0, -p.shape[-1] % BLOCK)))
   blocks = blocks.reshape(len(p), -1, BLOCK)

@@ -76,6 +76,18 @@ def advance(cache: KVCache, real: jax.Array) -> tuple[KVCache, jax.Array]:
   return dataclasses.replace(cache, mask=mask, length=length), attend
 
 
+def take(cache: KVCache, rows: jax.Array) -> KVCache:
+  """Returns the cache of these rows."""
+  names = 'act_rows', 'act_heads', None, None
+
+  def of(kept: jax.Array) -> jax.Array:
+    stacked = (None,) * (kept.ndim - len(names))
+    return constrain(jnp.take(kept, rows, axis=-4), *stacked, *names)
+
+  k, v = jax.tree.map(of, (cache.k, cache.v))
+  return dataclasses.replace(cache, k=k, v=v, mask=cache.mask[rows])
+
+
 def write(
   kept: Any,
   new: jax.Array,

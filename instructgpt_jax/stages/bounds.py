@@ -51,6 +51,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       'labeler_cv.seeds',
       *_of(('ppo.windows',), 'prompt', 'response'),
       *_of(('evaluate',), 'prompted.prompts', 'truth.workers'),
+      'evaluate.judge.workers',
     ),
   ),
   (
@@ -81,7 +82,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       'reward.completions_at_once',
       *('collect.skip', 'evaluate.prompted.candidates'),
       *_of(_TRAINING, 'evaluate_every', 'save_every', 'microbatch_rows'),
-      *_of(('ppo',), 'ptx_microbatch_rows', 'rollout_rows'),
+      *_of(('ppo',), 'ptx_microbatch_rows', 'rollout_rows', 'halvings'),
       *_of(_OPTIMIZERS, 'peak', 'warmup', 'weight_decay', 'clip_norm'),
     ),
   ),

@@ -266,6 +266,14 @@ def _together(config: ConfigDict) -> Iterator[str]:
     yield 'sft.select reads ppo.probe_prompts prompts: give more than 0'
   if bool(ppo.ptx_coef) != bool(ppo.ptx_rows):
     yield 'ppo.ptx_coef and ppo.ptx_rows must both be 0 or both be set'
+  at_once, counts = ppo.microbatch_rows, ppo.windows
+  whole = not at_once or at_once >= ppo.minibatch_size
+  if whole and max(counts.prompt, counts.response) > 1:
+    yield (
+      'ppo.windows cuts slices of ppo.microbatch_rows episodes, and there is '
+      'one slice only: set ppo.microbatch_rows below ppo.minibatch_size '
+      f'{ppo.minibatch_size}'
+    )
   per_step = config.pretrain.batch_size * config.data.row_length
   per_iteration = ppo.epochs * (ppo.batch_size // ppo.minibatch_size)
   updates = {

@@ -187,27 +187,20 @@ def programs(
   parts = training.slices_of(
     session, settings.batch_size, settings.rollout_rows
   )
-  both: dict[str, Any] = dict(networks=networks, parts=parts)
-  sampling: dict[str, Any] = dict(
-    sampling_settings=session.sampling(settings.temperature)
+  writing: dict[str, Any] = dict(
+    networks=networks,
+    sampling_settings=ppo_settings.sampling(session),
+    parts=parts,
   )
-  score_parts = ppo_settings.score_parts(session)
-  reading: dict[str, Any] = dict(
-    chunk=settings.chunk,
-    windows=ppo_settings.windows(session.config),
-    recompute_logp=settings.recompute_logp,
-  )
+  reading = ppo_settings.reading(session)
   bind = functools.partial
-  rollout = bind(
-    rollout_lib.rollout, **both, **sampling, **reading, score_parts=score_parts
-  )
-  write = bind(rollout_lib.write, **both, **sampling)
+  rollout = bind(rollout_lib.rollout, **writing, reading=reading)
+  write = bind(rollout_lib.write, **writing)
   measure = bind(
     rollout_lib.measure,
     networks=networks,
-    parts=score_parts,
     temperature=settings.temperature,
-    **reading,
+    reading=reading,
   )
 
   def update(state: PpoState, *args: Any) -> tuple[PpoState, Metrics]:
@@ -219,9 +212,6 @@ def programs(
       optimizers=optimizers,
       settings=ppo_settings.static(session),
     )
-    if not settings.recompute_logp:  # what the first look at them said
-      entropy = metrics['ppo/policy/entropy']
-      metrics = metrics | {'objective/entropy_per_token': entropy}
     return state, metrics | {'lr': Mean.of(rate)}
 
   return Programs(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 from instructgpt_jax.stages import training
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import windows as windows_lib
 from instructgpt_jax.steps.experience import PpoSettings
+from instructgpt_jax.steps.generation import Sampling
+from instructgpt_jax.steps.rollout import Reading
 from instructgpt_jax.steps.windows import Windows
 
 
@@ -38,6 +42,7 @@ def static(session: Session) -> PpoSettings:
     ptx_microbatches=count(session, text, ppo.ptx_microbatch_rows),
     chunk=ppo.chunk,
     windows=windows(session.config),
+    recompute_logp=ppo.recompute_logp,
   )
 
 
@@ -48,6 +53,22 @@ def windows(config: ConfigDict) -> Windows | None:
     data.prompt_length,
     data.response_length,
     (counts.prompt, counts.response),
+  )
+
+
+def reading(session: Session) -> Reading:
+  """Returns how a rollout is read before the updates."""
+  ppo = session.config.ppo
+  return Reading(
+    score_parts(session), ppo.chunk, windows(session.config), ppo.recompute_logp
+  )
+
+
+def sampling(session: Session) -> Sampling:
+  """Returns how the policy writes a rollout."""
+  ppo = session.config.ppo
+  return dataclasses.replace(
+    session.sampling(ppo.temperature), halvings=ppo.halvings
   )
 
 

@@ -38,6 +38,7 @@ class PpoSettings:
   ptx_microbatches: int  # the same of its rows of text
   chunk: int
   windows: Windows | None = None  # what slices of episodes are cut to
+  recompute_logp: bool = True  # False: old log-probs are the sampler's
 
 
 def make_experience(

@@ -1,6 +1,7 @@
 """The first verb of a policy: generate, by a prefill and a decoding loop."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from instructgpt_jax.algos import sampling
 from instructgpt_jax.models import cache as cache_lib
 from instructgpt_jax.models import decoder
 from instructgpt_jax.models.axes import Rules
+from instructgpt_jax.steps import state as state_lib
 from instructgpt_jax.types import Generation, KVCache, Params, Prompts
 
 
@@ -24,6 +26,8 @@ class Sampling:
   top_p: float | None = None
   pad_id: int = 0  # what stands after the end; masks, not ids, mark it
   layout: Rules | None = None  # of params meanwhile; None: as they lie
+  # How often it goes on with half of the rows, when all others have ended.
+  halvings: int = 0
 
 
 class _Decoding(NamedTuple):
@@ -34,6 +38,7 @@ class _Decoding(NamedTuple):
   mask: jax.Array  # [B L]
   logp: jax.Array  # [B R]
   done: jax.Array  # [B]
+  keys: jax.Array  # [B]
   cache: KVCache
 
 
@@ -54,7 +59,6 @@ def generate(
   the last batch) write nothing.
   """
   p, r = prompts.tokens.shape[1], sampling_settings.max_new_tokens
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, prompts.row_id)
   unembed = decoder.unembedding(params, model.cfg)
 
   def forward(
@@ -70,7 +74,7 @@ def generate(
     )
     hidden, cache = read
     logits = decoder.logits(hidden[:, -1], unembed)
-    token, logp = _choose(keys, state.step, logits, sampling_settings)
+    token, logp = _choose(state.keys, state.step, logits, sampling_settings)
     return _write(
       state._replace(cache=cache), token, logp, stop_ids, sampling_settings
     )
@@ -82,18 +86,53 @@ def generate(
     return forward(state, token, state.mask.sum(1, keepdims=True) - 1, live)
 
   state = forward(
-    _start(prompts, model, sampling_settings),
+    _start(prompts, key, model, sampling_settings),
     prompts.tokens,
     jnp.cumsum(prompts.mask, axis=-1) - 1,
     prompts.mask,
   )
-  state = jax.lax.while_loop(
-    lambda s: (s.step < r) & ~s.done.all(), decode, state
-  )
+  state = _finish(state, decode, r, sampling_settings.halvings)
   return Generation(state.tokens, state.mask, state.mask[:, p:], state.logp)
 
 
-def _start(prompts: Prompts, model: nn.Module, settings: Sampling) -> _Decoding:
+def _finish(
+  state: _Decoding,
+  decode: Callable[[_Decoding], _Decoding],
+  length: int,
+  halvings: int,
+) -> _Decoding:
+  """Returns the state in which every row has stopped or has all its tokens.
+
+  Once no more than half of the rows are left, these go on by themselves.
+  """
+  half = len(state.done) // 2 if halvings else 0
+
+  def more(s: _Decoding) -> jax.Array:
+    return (s.step < length) & (jnp.sum(~s.done) > half)
+
+  state = jax.lax.while_loop(more, decode, state)
+  if not half:
+    return state
+  rows = jnp.argsort(state.done)[:half]  # all that have not ended come first
+  few = state._replace(
+    **state_lib.take(_per_row(state), rows),
+    cache=cache_lib.take(state.cache, rows),
+  )
+  few = _finish(few, decode, length, halvings - 1)
+  put = jax.tree.map(
+    lambda whole, part: whole.at[rows].set(part), _per_row(state), _per_row(few)
+  )
+  return state._replace(step=few.step, **put)
+
+
+def _per_row(state: _Decoding) -> dict[str, jax.Array]:
+  names = 'tokens', 'mask', 'logp', 'done', 'keys'
+  return {name: getattr(state, name) for name in names}
+
+
+def _start(
+  prompts: Prompts, key: jax.Array, model: nn.Module, settings: Sampling
+) -> _Decoding:
   """Returns the state before the prefill: room for R tokens after prompts."""
   (b, p), r = prompts.tokens.shape, settings.max_new_tokens
   room = ((0, 0), (0, r))
@@ -103,6 +142,7 @@ def _start(prompts: Prompts, model: nn.Module, settings: Sampling) -> _Decoding:
     mask=jnp.pad(prompts.mask, room),
     logp=jnp.zeros((b, r), jnp.float32),
     done=~prompts.mask.any(1),
+    keys=jax.vmap(jax.random.fold_in, (None, 0))(key, prompts.row_id),
     cache=cache_lib.init_cache(model.cfg, b, p + r),
   )
 

@@ -70,4 +70,4 @@ def alike(experience: Experience, settings: PpoSettings) -> Experience:
   rollout = experience.rollout
   masks = rollout.mask, rollout.response_mask
   rows = windows_lib.order(*masks, settings.windows, settings.microbatches)
-  return jax.tree.map(lambda x: x[rows], experience)
+  return state_lib.take(experience, rows)

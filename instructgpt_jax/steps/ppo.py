@@ -239,6 +239,8 @@ def ppo_update(
   )
   state, update_metrics = jax.lax.scan(step, state, batches)
   metrics |= _explained(state_lib.sum_means(update_metrics))
+  if not settings.recompute_logp:
+    metrics |= _first_look(update_metrics)
   if settings.kl_target is not None:
     kl_coef = kl_lib.adaptive_kl(
       state.kl_coef,
@@ -251,6 +253,15 @@ def ppo_update(
   episodes = (state.iteration + 1) * rollout.tokens.shape[0]
   metrics['episodes'] = Mean.of(episodes)
   return dataclasses.replace(state, iteration=state.iteration + 1), metrics
+
+
+def _first_look(metrics: Metrics) -> Metrics:
+  """Returns what `measure` left to the first minibatch, before any update."""
+  first = jax.tree.map(lambda x: x[0], metrics)
+  return {
+    'rollout/logp_gap': first['ppo/policy/logp_change'],
+    'objective/entropy_per_token': first['ppo/policy/entropy'],
+  }
 
 
 def _explained(metrics: Metrics) -> Metrics:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -103,6 +103,21 @@ def respond(
 
 
 @dataclasses.dataclass(frozen=True)
+class Reading:
+  """How the networks read what was written.
+
+  In so many slices of rows, one at a time, each cut to a window if there are
+  any; logits of so many positions at once.
+  """
+
+  parts: int = 1
+  chunk: int | None = None
+  windows: Windows | None = None
+  # False: old log-probs are the sampler's own, a forward less.
+  recompute_logp: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Networks:
   """The modules of a PPO run; policy and reference share one."""
 
@@ -119,13 +134,11 @@ def rollout(
   networks: Networks,
   sampling_settings: Sampling,
   parts: int = 1,
-  score_parts: int | None = None,
-  **reading: Any,
+  reading: Reading = Reading(),
 ) -> tuple[Rollout, Metrics]:
   """Returns responses with all that PPO needs to know before its updates.
 
-  `write`, then `measure`: of each `parts` slices of the rows, one at a time,
-  and of `score_parts` in `measure` if given. `reading` is the rest for it.
+  `write`, of `parts` slices of the rows, one at a time, then `measure`.
   """
   generation = write(
     state,
@@ -142,8 +155,7 @@ def rollout(
     generation,
     networks=networks,
     temperature=sampling_settings.temperature,
-    parts=score_parts or parts,
-    **reading,
+    reading=reading,
   )
 
 
@@ -178,16 +190,13 @@ def measure(
   *,
   networks: Networks,
   temperature: float,
-  parts: int,
-  chunk: int | None = None,
-  windows: Windows | None = None,
-  recompute_logp: bool = True,
+  reading: Reading,
 ) -> tuple[Rollout, Metrics]:
   """Returns the generation as policy, reference, value net and reward see it.
 
   `logp` is recomputed by `analyze`, so that the first minibatch's ratio is 1
-  by construction; how far the sampler's own log-probs lie from it is logged.
-  Or it is the sampler's: a forward less, and the ratio 1 up to rounding.
+  by construction (in windows up to rounding: slices differ); how far the
+  sampler's own log-probs lie from it is logged. Or it is the sampler's.
   """
   one = functools.partial(
     _measure,
@@ -195,18 +204,16 @@ def measure(
     frozen=frozen,
     networks=networks,
     temperature=temperature,
-    chunk=chunk,
-    windows=windows,
-    recompute_logp=recompute_logp,
+    reading=reading,
   )
-  if windows is None:
-    found = state_lib.by_parts(one, generation, parts)
+  if reading.windows is None:
+    found = state_lib.by_parts(one, generation, reading.parts)
   else:
     masks = generation.mask, generation.response_mask
-    rows = windows_lib.order(*masks, windows, parts)
-    alike = jax.tree.map(lambda x: x[rows], generation)
-    found = state_lib.by_parts(one, alike, parts)
-    found = jax.tree.map(lambda x: x[jnp.argsort(rows)], found)
+    rows = windows_lib.order(*masks, reading.windows, reading.parts)
+    alike = state_lib.take(generation, rows)
+    found = state_lib.by_parts(one, alike, reading.parts)
+    found = state_lib.take(found, jnp.argsort(rows))
   rollout = Rollout(
     tokens=generation.tokens,
     mask=generation.mask,
@@ -243,9 +250,7 @@ def _measure(
   frozen: Frozen,
   networks: Networks,
   temperature: float,
-  chunk: int | None,
-  windows: Windows | None,
-  recompute_logp: bool,
+  reading: Reading,
 ) -> _Seen:
   """Returns what the networks see, their padding cut off meanwhile."""
   r = part.response_mask.shape[1]
@@ -257,7 +262,10 @@ def _measure(
     written, mask = (part.tokens, part.mask), part.response_mask
     length = part.tokens.shape[1] - mask.shape[1]
     logps = functools.partial(
-      analyze, prompt_length=length, temperature=temperature, chunk=chunk
+      analyze,
+      prompt_length=length,
+      temperature=temperature,
+      chunk=reading.chunk,
     )
 
     def keep(x: jax.Array) -> jax.Array:
@@ -265,7 +273,7 @@ def _measure(
       return jnp.pad(jnp.where(mask, x, 0.0), room)
 
     logp = entropy = None
-    if recompute_logp:
+    if reading.recompute_logp:
       found = logps(policy, *written, model=networks.policy)
       logp, entropy = map(keep, found)
     reference = lora.base(networks.policy)
@@ -283,4 +291,4 @@ def _measure(
     )
 
   masks = part.mask, part.response_mask
-  return windows_lib.within(read, part, *masks, windows)
+  return windows_lib.within(read, part, *masks, reading.windows)

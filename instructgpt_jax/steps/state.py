@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from instructgpt_jax.models import lora
+from instructgpt_jax.models.axes import constrain
 from instructgpt_jax.types import Mean, Metrics, Params, TrainState
 
 # A loss already divided by the weight of the whole batch, and its metrics.
@@ -70,6 +71,13 @@ def split(batch: Any, parts: int) -> Any:
     return jnp.swapaxes(x.reshape(rows // parts, parts, *x.shape[1:]), 0, 1)
 
   return jax.tree.map(one, batch)
+
+
+def take(batch: Any, rows: jax.Array) -> Any:
+  """Returns these rows of every array, laid out as a batch is."""
+  return jax.tree.map(
+    lambda x: constrain(x[rows], 'act_batch', *[None] * (x.ndim - 1)), batch
+  )
 
 
 def join(parts: Any) -> Any:

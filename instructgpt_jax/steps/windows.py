@@ -10,6 +10,7 @@ smallest that holds it; rows of like lengths are put together first.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,17 +29,23 @@ class Windows:
 def make(prompt: int, response: int, counts: tuple[int, int]) -> Windows | None:
   """Returns so many widths, evenly apart, for prompts and for responses.
 
-  None for one of each: nothing is cut.
+  Wide ones are multiples of 8, which chips prefer. None for one of each:
+  nothing is cut.
   """
   if counts == (1, 1):
     return None
   lengths = prompt, response
   return Windows(
     *(
-      tuple(sorted({-(-length * i // n) for i in range(1, n + 1)}))
+      tuple(sorted({_width(length, i, n) for i in range(1, n + 1)}))
       for length, n in zip(lengths, counts, strict=True)
     )
   )
+
+
+def _width(length: int, i: int, n: int) -> int:
+  step = 8 if length >= 8 * n else 1
+  return min(length, step * math.ceil(length * i / (n * step)))
 
 
 def order(

@@ -147,7 +147,7 @@ def ppo_programs() -> tuple[Any, Any]:
       toys.R, layout=axes.table(RULES, DECODE_RULES)
     ),
     parts=2,
-    chunk=4,
+    reading=rollout.Reading(2, 4),
   )
   update = functools.partial(
     ppo.ppo_update,

@@ -28,7 +28,7 @@ def _iteration(state, frozen, prompts, text):
     toys.STOP,
     networks=toys.SMALL,
     sampling_settings=rollout.Sampling(R),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   settings = toys.settings(minibatches=2, kl_target=1.0)
   experience, _ = ppo.make_experience(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,6 +198,38 @@ def test_writing_depends_on_neither_neighbours_nor_padding_nor_batch_size():
   ):
     mask = np.asarray(other.response_mask)
     np.testing.assert_allclose(found[mask], alone[rows][mask], atol=1e-5)
+
+
+def test_rows_that_have_ended_are_left_behind():
+  made = toys.prompts(8)
+  stop_ids = jnp.arange(3, 10)  # about every fourth token
+  whole, fewer = (
+    _generate(halvings=n)(toys.params(LM), made, stop_ids, jax.random.key(1))
+    for n in (0, 2)
+  )
+  np.testing.assert_array_equal(fewer.tokens, whole.tokens)
+  np.testing.assert_array_equal(fewer.mask, whole.mask)
+  np.testing.assert_allclose(fewer.logp, whole.logp, atol=1e-5)
+
+  seen = []
+
+  class Seen(toys.Fake):
+    @nn.compact
+    def __call__(self, tokens, **kwargs):
+      jax.debug.callback(lambda x: seen.append(x.shape), tokens)
+      return super().__call__(tokens, **kwargs)
+
+  plain, params = toys.fake(toys.successor)
+  prompts = _prompts([17], [18], [19], [19], [11], [19], [19], [19])
+  settings = rollout.Sampling(R, halvings=2)
+  write = functools.partial(rollout.generate, sampling_settings=settings)
+  given = params, prompts, jnp.array([20]), jax.random.key(0)
+  found = write(*given, model=Seen(plain.cfg, plain.says))
+  jax.block_until_ready(found)
+  jax.effects_barrier()
+  assert seen == [(8, 3), (4, 1), *[(2, 1)] * (R - 2)]
+  lengths = [3, 2, 1, 1, R, 1, 1, 1]
+  np.testing.assert_array_equal(found.response_mask.sum(1), lengths)
 
 
 def test_values_are_of_the_state_before_each_token():

@@ -144,7 +144,7 @@ def _programs():
     rollout.rollout,
     networks=NETWORKS,
     sampling_settings=rollout.Sampling(R),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   learn = functools.partial(
     ppo.ppo_update,

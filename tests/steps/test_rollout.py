@@ -5,10 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from configs.common import RULES
 from instructgpt_jax import placement, sharding
-from instructgpt_jax.steps import reward, rollout
+from instructgpt_jax.steps import reward, rollout, windows
 from instructgpt_jax.types import Frozen
 
 from . import toys
@@ -37,14 +38,15 @@ def _frozen(networks=NETWORKS) -> Frozen:
 
 
 @functools.cache
-def _rollout(parts=1, networks=NETWORKS):
+def _rollout(parts=1, networks=NETWORKS, cut=False):
+  cuts = windows.make(P, R, (2, 3)) if cut else None
   return jax.jit(
     functools.partial(
       rollout.rollout,
       networks=networks,
-      sampling_settings=rollout.Sampling(R, temperature=0.7),
+      sampling_settings=rollout.Sampling(R, 0.7, halvings=int(cut)),
       parts=parts,
-      chunk=4,
+      reading=rollout.Reading(parts, 4, cuts),
     )
   )
 
@@ -86,7 +88,8 @@ def test_measuring_in_parts_changes_nothing():
   toys.assert_close(one, four, atol=1e-5)
 
 
-def test_a_mesh_of_eight_devices_writes_and_measures_the_same():
+@pytest.mark.parametrize('cut', [False, True])
+def test_a_mesh_of_eight_devices_writes_and_measures_the_same(cut):
   mesh, state, frozen = (
     toys.mesh(),
     toys.ppo_state(networks=NETWORKS),
@@ -106,7 +109,7 @@ def test_a_mesh_of_eight_devices_writes_and_measures_the_same():
   )
   with sharding.use(mesh, RULES):
     prompts = placement.put_batch(prompts, mesh)
-    many, _ = _rollout(2)(state, frozen, prompts, STOP)
+    many, _ = _rollout(2, cut=cut)(state, frozen, prompts, STOP)
   np.testing.assert_array_equal(one.tokens, many.tokens)
   np.testing.assert_array_equal(one.response_mask, many.response_mask)
   toys.assert_close(one, many, rtol=1e-4, atol=1e-5)

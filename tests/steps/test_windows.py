@@ -39,6 +39,8 @@ def test_widths_rise_to_the_whole():
   assert windows.make(32, 10, (1, 4)) == windows.Windows((32,), (3, 5, 8, 10))
   assert windows.make(2, 3, (4, 4)) == windows.Windows((1, 2), (1, 2, 3))
   assert windows.make(32, 10, (1, 1)) is None
+  # Where there is room, multiples of 8.
+  assert windows.make(100, 10, (3, 1)).prompt == (40, 72, 100)
 
 
 @given(LENGTHS)
@@ -81,8 +83,7 @@ def _roll(**changes):
       rollout.rollout,
       networks=NETWORKS,
       sampling_settings=rollout.Sampling(R),
-      chunk=4,
-      **changes,
+      reading=rollout.Reading(chunk=4, **changes),
     )
   )
 
@@ -101,7 +102,7 @@ def _rolled(**changes):
 
 @pytest.mark.parametrize('parts', [1, 4])
 def test_a_rollout_in_windows_is_the_rollout(parts):
-  cut = _rolled(windows=WINDOWS, score_parts=parts)
+  cut = _rolled(windows=WINDOWS, parts=parts)
   jax.tree.map(
     functools.partial(np.testing.assert_allclose, atol=2e-5), cut, _rolled()
   )
@@ -115,18 +116,33 @@ def test_log_probs_of_the_sampler_stand_in_for_those_of_the_policy():
   assert metrics == {}
 
 
-def test_an_update_in_windows_is_the_update():
-  found = []
-  for settings in ({}, {'windows': WINDOWS, 'microbatches': 2}):
-    state = toys.ppo_state(networks=NETWORKS)
-    learn = functools.partial(
-      ppo.ppo_update,
-      networks=NETWORKS,
-      optimizers=toys.OPTIMIZERS,
-      settings=toys.settings(**settings),
+def test_the_first_minibatch_says_what_measuring_left_out():
+  rolled, measured = _rolled()
+  own, _ = _rolled(recompute_logp=False)
+  _, metrics = _learn(own, recompute_logp=False, minibatches=1, epochs=2)
+  for name in ('rollout/logp_gap', 'objective/entropy_per_token'):
+    np.testing.assert_allclose(
+      metrics[name].value(), measured[name].value(), rtol=1e-5, atol=1e-6
     )
-    text = toys.text(ROWS)
-    found.append(jax.jit(learn)(state, _rolled()[0], text, STOP))
+  # It is not what all updates saw on average.
+  assert metrics['ppo/policy/logp_change'].value() > 1e-4
+  assert 'rollout/logp_gap' not in _learn(rolled, minibatches=1)[1]
+
+
+def _learn(rolled, **settings):
+  learn = functools.partial(
+    ppo.ppo_update,
+    networks=NETWORKS,
+    optimizers=toys.OPTIMIZERS,
+    settings=toys.settings(**settings),
+  )
+  state = toys.ppo_state(networks=NETWORKS)
+  return jax.jit(learn)(state, rolled, toys.text(ROWS), STOP)
+
+
+def test_an_update_in_windows_is_the_update():
+  cut = {'windows': WINDOWS, 'microbatches': 2}
+  found = [_learn(_rolled()[0], **settings) for settings in ({}, cut)]
   (whole, metrics), (cut, cut_metrics) = found
   for name in ('policy', 'value'):
     a, b = getattr(whole, name), getattr(cut, name)

@@ -21,7 +21,7 @@ def _roll(networks):
       rollout.rollout,
       networks=networks,
       sampling_settings=rollout.Sampling(R),
-      chunk=4,
+      reading=rollout.Reading(chunk=4),
     )
   )
 
