@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from instructgpt_jax.data.curation.step import stable_hash
 
 # What a tie counts: left out, as in the paper's training; half, where one
 # labeler ties and the other does not; an answer of its own.
+FEW = 20  # items, of which a bootstrap alone is not believed (ours)
+_Z = 1.959963984540054
 TIES = ('skip', 'half', 'strict')
 
 
@@ -186,17 +189,22 @@ def ratio_interval(
   *,
   seed: int = 0,
   resamples: int = 2000,
+  bounds: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, float | int] | None:
   """Returns sum(parts) / sum(wholes) with its 95% interval over items.
 
   The cases of an item are not independent, so whole items are drawn. Items of
   equal sums are one kind: drawing kinds by their number is the same, and costs
-  nothing for many items. None where the wholes sum to nothing.
+  nothing for many items. Of few items, or where all say the same, a bootstrap
+  claims to know too much: there the interval is Wilson's for so many items,
+  which is that of the widest spread between the bounds. None where the wholes
+  sum to nothing.
 
   Args:
     cases: item, part and whole, many of an item if need be.
     seed: of the bootstrap.
     resamples: of the bootstrap.
+    bounds: between which every ratio lies.
   """
   sums: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(2))
   for item, part, whole in cases:
@@ -210,12 +218,29 @@ def ratio_interval(
   parts, wholes = (drawn @ kinds).T
   low, high = np.quantile(parts / wholes, (0.025, 0.975))
   total = number @ kinds
+  mean = float(total[0] / total[1])
+  if len(kept) < FEW or low == high:
+    low, high = _wilson(mean, len(kept), bounds)
   return {
-    'mean': float(total[0] / total[1]),
+    'mean': mean,
     'low': float(low),
     'high': float(high),
     'n': int(total[1]),
   }
+
+
+def _wilson(
+  mean: float, n: int, bounds: tuple[float, float]
+) -> tuple[float, float]:
+  """Returns the 95% interval of the mean of n values between the bounds."""
+  lowest, width = bounds[0], bounds[1] - bounds[0]
+  p, square = (mean - lowest) / width, _Z * _Z / n
+  centre = p + square / 2
+  half = _Z * math.sqrt(max(0.0, p * (1 - p) / n + square / (4 * n)))
+  return (
+    lowest + width * max(0.0, (centre - half) / (1 + square)),
+    lowest + width * min(1.0, (centre + half) / (1 + square)),
+  )
 
 
 def _per_labeler(cases: list[_Case]) -> dict[str, dict[str, float | int]]:

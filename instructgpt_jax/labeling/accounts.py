@@ -169,10 +169,16 @@ def set_status(
     raise ValueError(f'There is no account {labeler_id}.')
   if labeler_id == by:
     raise ValueError('Nobody can change the status of their own account.')
-  before, labeler.status = labeler.status, status
-  if status == 'blocked':
+  before = labeler.status
+  if status == 'active' and before == 'blocked':
+    # Back to where they were: nobody passes the screening by being blocked.
+    status = labeler.before or status
+  elif status == 'blocked' and before != status:
+    labeler.before = before
     labeler.generation += 1
   record(
     session, now, by, 'status', labeler=labeler_id, before=before, after=status
   )
   return labeler
+  A blocked one that is made 'active' is again what it was before.
+

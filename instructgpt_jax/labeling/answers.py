@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from instructgpt_jax.labeling import accounts, assignment, payloads, scoring
+from instructgpt_jax.labeling import assignment, payloads, scoring, screening
 from instructgpt_jax.labeling.settings import Settings
 from instructgpt_jax.labeling.storage.models import (
   Answer,
@@ -53,8 +53,8 @@ def submit(
 ) -> tuple[Answer, bool]:
   """Returns the answer to a lease, and whether it is new.
 
-  An answer that comes again is the one that is there, whatever it says now.
-  One that comes late counts as long as nobody else has the task.
+  An answer that comes again is the one that is there. One that comes late
+  counts as long as nobody else has the task.
 
   Args:
     session: that writes.
@@ -67,20 +67,19 @@ def submit(
     seconds: of work as the page measured them; at most those of the clock.
 
   Raises:
-    LeaseError: if there is no such lease, or it is over.
+    LeaseError: if there is no such lease, it is over, or was answered
+      otherwise.
     AnswerError: if the payload does not fit.
   """
   lease = assignment.own(session, labeler, lease_id)
+  task = session.get_one(Task, lease.task_id)
   there = session.scalar(sa.select(Answer).where(Answer.lease_id == lease.id))
   if there is not None:
+    _check_same(there, task, lease, payload, settings)
     return there, False
   _check_key(session, labeler, client_key)
-  _may_work(labeler)
   assignment.hold(session, lease, now, settings)
-  task = session.get_one(Task, lease.task_id)
-  checked = payloads.validate(
-    task.kind, payload, len(lease.order), longest=settings.text_limit
-  )
+  checked = _checked(task, lease, payload, settings)
   wall = max(0.0, now - lease.created)
   answer = Answer(
     task_id=task.id,
@@ -96,8 +95,7 @@ def submit(
   lease.state = 'answered'
   session.flush()
   assignment.refresh(session, task.id)
-  if task.kind == 'screening':
-    _judge(session, labeler, now, settings)
+  screening.judge(session, labeler, now, settings)
   return answer, True
 
 
@@ -119,7 +117,7 @@ def skip(
     return
   if lease.state == 'answered':
     raise assignment.LeaseError('This task was answered already.')
-  _may_work(labeler)
+  assignment.check_may_work(labeler)
   task = session.get_one(Task, lease.task_id)
   if task.kind == 'screening':
     raise AnswerError('Tasks of the screening test cannot be skipped.')
@@ -151,7 +149,7 @@ def flag(
     AnswerError: for a kind or an output that there is not.
   """
   lease = assignment.own(session, labeler, lease_id)
-  _may_work(labeler)
+  assignment.check_may_work(labeler)
   if kind not in FLAG_KINDS:
     raise AnswerError(f'kind: one of {", ".join(FLAG_KINDS)}')
   if output is not None and not 0 <= output < len(lease.order):
@@ -184,11 +182,6 @@ def _check_key(session: orm.Session, labeler: Labeler, client_key: str) -> None:
     raise AnswerError('client_key: it was sent with the answer to another task')
 
 
-def _may_work(labeler: Labeler) -> None:
-  if labeler.status in ('blocked', 'failed'):
-    raise assignment.LeaseError('This account may not label any more.')
-
-
 def _note(text: str) -> str:
   """Returns a remark as it is stored: cut, and nothing no database takes."""
   return text.encode(errors='replace').decode().replace('\0', '').strip()[:NOTE]
@@ -197,36 +190,27 @@ def _note(text: str) -> str:
 def _score(task: Task, lease: Lease, payload: dict[str, Any]) -> float | None:
   if task.gold is None:
     return None
-  gold = dict(task.gold)
-  for part in ('ranks', 'sensitive'):  # gold has the order of the task
-    if part in gold:
-      by_output = dict(zip(task.outputs, gold[part], strict=True))
-      gold[part] = [by_output[output] for output in lease.order]
-  return scoring.score(task.kind, payload, gold)
+  return scoring.score(task.kind, payload, screening.as_shown(task, lease))
 
 
-def _judge(
-  session: orm.Session, labeler: Labeler, now: float, settings: Settings
+def _check_same(
+  there: Answer, task: Task, lease: Lease, payload: Any, settings: Settings
 ) -> None:
-  """Ends the screening of a labeler who has answered all of it."""
-  if labeler.status != 'screening':
-    return
-  scores = session.scalars(
-    sa.select(Answer.score)
-    .join(Task, Answer.task_id == Task.id)
-    .where(Answer.labeler_id == labeler.id, Task.kind == 'screening')
-  ).all()
-  there = session.scalars(
-    sa.select(sa.func.count())
-    .select_from(Task)
-    .where(Task.kind == 'screening', Task.open)
-  ).one()
-  if len(scores) < min(settings.screening_tasks, max(there, 1)):
-    return
-  known = [score for score in scores if score is not None]
-  mean = sum(known) / len(known) if known else 1.0
-  passed = mean >= settings.screening_agreement
-  labeler.status = 'active' if passed else 'failed'
-  accounts.record(
-    session, now, labeler.id, 'screened', agreement=mean, status=labeler.status
+  """Raises LeaseError where an answer is not the one that is there."""
+  try:
+    same = there.payload == _checked(task, lease, payload, settings)
+  except AnswerError:
+    same = False
+  if not same:
+    raise assignment.LeaseError(
+      'You answered this task before, otherwise. The first answer counts; this '
+      'one is not saved.'
+    )
+
+
+def _checked(
+  task: Task, lease: Lease, payload: Any, settings: Settings
+) -> dict[str, Any]:
+  return payloads.validate(
+    task.kind, payload, len(lease.order), longest=settings.text_limit
   )

@@ -2,7 +2,8 @@
 
 All of it runs inside `Database.write`, where one writer works at a time. A
 task is open as long as the answers it has and the leases that are held on it
-are fewer than its copies; screening and gold tasks are open to everybody.
+are fewer than its copies; screening and gold tasks are open to everybody. Who
+is held out is handed no demonstration, which would be training data.
 Nobody is handed a task twice, but for their own that has run out: it is the
 same lease, and comes back when nothing else is left.
 """
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from instructgpt_jax.data.curation.step import stable_hash
+from instructgpt_jax.labeling import screening
 from instructgpt_jax.labeling.settings import Settings
 from instructgpt_jax.labeling.storage.models import (
   Answer,
@@ -26,7 +28,17 @@ from instructgpt_jax.labeling.storage.models import (
   Task,
 )
 
+SHUT_OUT = ('blocked', 'failed')
 UNCLEAR = 3  # people who skip a task until nobody is handed it (ours)
+
+
+# How many answers to real tasks are there or on their way.
+TAKEN = (
+  sa.select(sa.func.count())
+  .select_from(Lease)
+  .join(Task, Lease.task_id == Task.id)
+  .where(Task.kind != 'screening', Lease.state.in_(['held', 'answered']))
+)
 
 
 class LeaseError(ValueError):
@@ -40,9 +52,9 @@ class NoSuchLease(LeaseError):
 class Offer(NamedTuple):
   """A lease, or why there is none.
 
-  The reasons: `blocked`, `failed` (the screening), `untested` (no screening
-  tasks are there yet), `budget` (of the labeler), `total` (of all), `nothing`
-  (is left, or everything is in others' hands).
+  The reasons: `blocked`, `failed` (the screening), `untested` (the screening
+  tasks are not all there yet), `budget` (of the labeler), `total` (of all),
+  `nothing` (is left, or everything is in others' hands).
   """
 
   lease: Lease | None
@@ -58,10 +70,9 @@ def next_task(
   gold question takes the place of a task as often as `gold_share` says.
   """
   expire(session, now)
-  if labeler.status in ('blocked', 'failed'):
+  screening.judge(session, labeler, now, settings)
+  if labeler.status in SHUT_OUT:
     return Offer(None, labeler.status)
-  if labeler.status == 'screening' and not settings.screening_tasks:
-    labeler.status = 'active'
   held = session.scalar(_leases(labeler, 'held'))
   if held is not None:
     return Offer(held)
@@ -74,12 +85,11 @@ def next_task(
   lapsed = session.scalar(
     _leases(labeler, 'expired')
     .join(Task, Lease.task_id == Task.id)
-    .where(Task.open, _suits(labeler))
+    .where(Task.open, *_suits(labeler))
   )
   if lapsed is not None:
     return Offer(_revive(session, lapsed, now, settings))
-  testing = labeler.status == 'screening' and not _tests(session)
-  return Offer(None, 'untested' if testing else 'nothing')
+  return Offer(None, 'untested' if labeler.status == 'screening' else 'nothing')
 
 
 def expire(session: orm.Session, now: float) -> None:
@@ -108,15 +118,16 @@ def hold(
   One that has run out is taken up again as long as nobody else has the task.
 
   Raises:
-    LeaseError: if it was answered or skipped, others have the task, or a
-      budget is spent.
+    LeaseError: if it was answered or skipped, others have the task, a budget
+      is spent, or its labeler is shut out.
   """
+  owner = session.get_one(Labeler, lease.labeler_id)
+  check_may_work(owner)
   if lease.state == 'held':
     lease.expires = now + 60 * settings.lease_minutes
     return lease
   if lease.state != 'expired':
     raise LeaseError(f'This task was {lease.state}. Ask for the next one.')
-  owner = session.get_one(Labeler, lease.labeler_id)
   if _spent(session, owner, settings):
     raise LeaseError('No more answers are wanted. Thank you.')
   if not session.get_one(Task, lease.task_id).open:
@@ -125,6 +136,12 @@ def hold(
       'next one.'
     )
   return _revive(session, lease, now, settings)
+
+
+def check_may_work(labeler: Labeler) -> None:
+  """Raises LeaseError for an account that is shut out."""
+  if labeler.status in SHUT_OUT:
+    raise LeaseError('This account may not label any more.')
 
 
 def refresh(session: orm.Session, task_id: int) -> None:
@@ -162,19 +179,10 @@ def _spent(session: orm.Session, labeler: Labeler, settings: Settings) -> str:
   """Returns 'budget' or 'total' where no answer more is wanted, else ''."""
   if labeler.status == 'screening':
     return ''
-  real = sa.and_(
-    Task.kind != 'screening', Lease.state.in_(['held', 'answered'])
-  )
-  count = (
-    sa.select(sa.func.count())
-    .select_from(Lease)
-    .join(Task, Lease.task_id == Task.id)
-    .where(real)
-  )
-  own_count = count.where(Lease.labeler_id == labeler.id)
+  own_taken = TAKEN.where(Lease.labeler_id == labeler.id)
   budgets = (
-    ('budget', settings.labeler_budget, own_count),
-    ('total', settings.total_budget, count),
+    ('budget', settings.labeler_budget, own_taken),
+    ('total', settings.total_budget, TAKEN),
   )
   for name, most, query in budgets:
     if most and session.scalars(query).one() >= most:
@@ -186,25 +194,22 @@ def _pick(
   session: orm.Session, labeler: Labeler, settings: Settings
 ) -> Task | None:
   if labeler.status == 'screening':
-    return _candidate(session, labeler, Task.kind == 'screening')
-  plain = sa.and_(Task.kind != 'screening', Task.gold.is_(None))
-  gold = sa.and_(Task.kind != 'screening', Task.gold.is_not(None))
+    return _candidate(session, labeler)
+  gold, task = Task.gold.is_not(None), None
   if _gold_turn(session, labeler, settings):
     task = _candidate(session, labeler, gold)
-    if task is not None:
-      return task
-  return _candidate(session, labeler, plain)
+  return task or _candidate(session, labeler, ~gold)
 
 
 def _candidate(
-  session: orm.Session, labeler: Labeler, suits: sa.ColumnElement[bool]
+  session: orm.Session, labeler: Labeler, *which: sa.ColumnElement[bool]
 ) -> Task | None:
   had = sa.exists().where(
     Lease.task_id == Task.id, Lease.labeler_id == labeler.id
   )
   return session.scalar(
     sa.select(Task)
-    .where(Task.open, suits, ~had)
+    .where(Task.open, *_suits(labeler), *which, ~had)
     .order_by(Task.priority.desc(), Task.id)
     .limit(1)
   )
@@ -269,14 +274,17 @@ def _leases(labeler: Labeler, state: str) -> sa.Select[Lease]:
   )
 
 
-def _suits(labeler: Labeler) -> sa.ColumnElement[bool]:
-  screening = Task.kind == 'screening'
-  return screening if labeler.status == 'screening' else ~screening
-
-
-def _tests(session: orm.Session) -> bool:
-  found = sa.select(Task.id).where(Task.kind == 'screening').limit(1)
-  return session.scalar(found) is not None
+def _suits(labeler: Labeler) -> list[sa.ColumnElement[bool]]:
+  """Returns what a task has to be for this labeler."""
+  if labeler.status == 'screening':
+    return [Task.kind == 'screening']
+  found = [
+    Task.kind != 'screening',
+    sa.or_(Task.group.is_(None), Task.group == labeler.group),
+  ]
+  if labeler.group == 'heldout':
+    found.append(Task.kind != 'demonstration')
+  return found
 
 
 def _count(

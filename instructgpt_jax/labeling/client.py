@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import pathlib
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +15,8 @@ import httpx
 from instructgpt_jax.data import schema
 
 NAME, PASSWORD = 'INSTRUCTGPT_LABEL_NAME', 'INSTRUCTGPT_LABEL_PASSWORD'
+PART = 1 << 20  # bytes of an import; far below import_mb, and soon done
+LOCAL = ('127.0.0.1', '::1', 'localhost')
 SECONDS = 60.0  # that an answer may take
 
 
@@ -27,7 +31,15 @@ class Client:
     self._http.close()
 
   def login(self, name: str, password: str) -> None:
-    """Is that account from now on, until the session ends."""
+    """Is that account from now on, until the session ends.
+
+    Warns where the password goes over a network that others may read.
+    """
+    url = self._http.base_url
+    if url.scheme != 'https' and url.host not in LOCAL:
+      logging.warning(
+        '%s: the password is sent as it is. Give an https:// address.', url
+      )
     body = {'name': name, 'password': password}
     token = self._call('POST', '/api/login', json=body).json()['token']
     self._http.headers['authorization'] = f'Bearer {token}'
@@ -51,10 +63,14 @@ class Client:
   def progress(self) -> dict[str, Any]:
     return self._call('GET', '/api/progress').json()
 
-  def send(self, path: pathlib.Path, **how: str) -> dict[str, Any]:
-    """Returns what became of a file of JSON Lines; `how` as /api/import."""
-    body = path.read_bytes()
-    return self._call('POST', '/api/import', content=body, params=how).json()
+  def standing(self, batch: str) -> dict[str, Any]:
+    """Returns what is there of the rankings of a batch, and may come."""
+    return self._call('GET', '/api/standing', params={'batch': batch}).json()
+
+  def send(self, path: pathlib.Path, **how: str) -> None:
+    """Imports a file of JSON Lines in parts; `how` is as for /api/import."""
+    for part in _parts(path):
+      self._call('POST', '/api/import', content=part, params=how)
 
   def export(self, kind: str) -> list[dict[str, Any]]:
     """Returns all records of a kind: comparisons, demonstrations, ratings."""
@@ -97,6 +113,19 @@ def _said(found: httpx.Response) -> str:
     return str(found.json()['detail'])
   except (ValueError, KeyError, TypeError):
     return found.text[:200]
+
+
+def _parts(path: pathlib.Path) -> Iterator[bytes]:
+  """Yields whole lines of a file, so many that one request takes them."""
+  part: list[bytes] = []
+  with path.open('rb') as file:
+    for line in file:
+      if part and sum(map(len, part)) + len(line) > PART:
+        yield b''.join(part)
+        part = []
+      part.append(line)
+  if part:
+    yield b''.join(part)
 
 
 def account() -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What labelers said as records of JSON Lines, as the stages read them.
 
-The same answers make the same bytes, in whatever order they came. Answers to
+All of it, or without what those said who were blocked (`blocked` is false). The
+same answers make the same bytes, in whatever order they came. Answers to
 screening and gold tasks stay out: they tell of labelers, not of outputs.
 """
 
@@ -12,22 +13,33 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import orm
 
 from instructgpt_jax import files
 from instructgpt_jax.data import records
 from instructgpt_jax.labeling import figures, said
 from instructgpt_jax.labeling.said import Said
+from instructgpt_jax.labeling.storage.models import (
+  Flag,
+  Labeler,
+  Output,
+  Prompt,
+  Skip,
+  Task,
+)
 
 Record = dict[str, Any]
 
 
-def comparisons(session: orm.Session) -> Iterator[Record]:
+def comparisons(
+  session: orm.Session, *, blocked: bool = True
+) -> Iterator[Record]:
   """Yields one record per ranking and comparison; ties are equal ranks.
 
   The responses stand in the order of the import, for all labelers the same.
   """
-  for one in _work(session, said.Ranked):
+  for one in _work(session, said.Ranked, blocked):
     place = {output: k for k, output in enumerate(one.imported)}
     pairs = sorted(
       zip(one.outputs, one.ranks, strict=True), key=lambda p: place[p[0].id]
@@ -44,9 +56,13 @@ def comparisons(session: orm.Session) -> Iterator[Record]:
     yield records.validate(record, 'comparisons', record['id'])
 
 
-def demonstrations(session: orm.Session) -> Iterator[Record]:
-  """Yields one record per demonstration."""
-  for one in _work(session, ('demonstration',)):
+def demonstrations(
+  session: orm.Session, *, blocked: bool = True
+) -> Iterator[Record]:
+  """Yields one record per demonstration; of labelers held out none."""
+  for one in _work(session, ('demonstration',), blocked):
+    if one.group == 'heldout':  # to whom older versions handed them
+      continue
     record = _record(one)
     response = one.payload['response']
     if 'messages' in record:
@@ -57,9 +73,9 @@ def demonstrations(session: orm.Session) -> Iterator[Record]:
     yield records.validate(record, 'demonstrations', record['id'])
 
 
-def ratings(session: orm.Session) -> Iterator[Record]:
+def ratings(session: orm.Session, *, blocked: bool = True) -> Iterator[Record]:
   """Yields one record per rating: quality 1 to 7, and flags (Table 3)."""
-  for one in _work(session, ('rating',)):
+  for one in _work(session, ('rating',), blocked):
     (output,) = one.outputs
     yield _record(one) | {
       'response': output.text,
@@ -68,15 +84,38 @@ def ratings(session: orm.Session) -> Iterator[Record]:
     }
 
 
-KINDS: dict[str, Callable[[orm.Session], Iterator[Record]]] = {
+def flags(session: orm.Session, *, blocked: bool = True) -> Iterator[Record]:
+  """Yields one record per flag; its `response` is null for one of a prompt."""
+  texts = dict(
+    session.execute(
+      sa.select(Flag.id, Output.text).join(Output, Flag.output_id == Output.id)
+    ).all()
+  )
+  for one, record in _remarks(session, Flag, blocked):
+    said_of = {'response': texts.get(one.id)}
+    yield record | said_of | {'flag': one.kind, 'note': one.note}
+
+
+def skips(session: orm.Session, *, blocked: bool = True) -> Iterator[Record]:
+  """Yields one record per task that somebody skipped."""
+  for one, record in _remarks(session, Skip, blocked):
+    yield record | {'reason': one.reason}
+
+
+KINDS: dict[str, Callable[..., Iterator[Record]]] = {
   'comparisons': comparisons,
   'demonstrations': demonstrations,
   'ratings': ratings,
+  'flags': flags,
+  'skips': skips,
 }
 
 
 def write(
-  session: orm.Session, folder: str | os.PathLike[str]
+  session: orm.Session,
+  folder: str | os.PathLike[str],
+  *,
+  blocked: bool = True,
 ) -> dict[str, int]:
   """Returns how many records of each kind it wrote to KIND.jsonl.
 
@@ -85,17 +124,47 @@ def write(
   """
   counts = {}
   for kind, of_kind in KINDS.items():
-    found = list(of_kind(session))
+    found = list(of_kind(session, blocked=blocked))
     if found:
       records.write_jsonl(pathlib.Path(folder) / f'{kind}.jsonl', found)
     counts[kind] = len(found)
-  text = json.dumps(figures.tables(session), indent=2, allow_nan=False)
+  text = json.dumps(
+    figures.tables(session, blocked=blocked), indent=2, allow_nan=False
+  )
   files.write_text(pathlib.Path(folder) / 'figures.json', f'{text}\n')
   return counts
 
 
-def _work(session: orm.Session, kinds: tuple[str, ...]) -> Iterator[Said]:
-  found = (one for one in said.read(session, kinds) if one.is_work)
+def _remarks(
+  session: orm.Session, table: type[Flag] | type[Skip], blocked: bool
+) -> Iterator[tuple[Any, Record]]:
+  """Yields rows, and what their records say of whose and of what they are."""
+  names = said.pseudonyms(session)
+  rows = (
+    sa.select(table, Prompt.key, Task.key, Labeler.id, Labeler.group)
+    .join(Task, table.task_id == Task.id)
+    .join(Prompt, Task.prompt_id == Prompt.id)
+    .join(Labeler, table.labeler_id == Labeler.id)
+    .where(*([] if blocked else [said.KEPT]))
+    .order_by(Prompt.key, Task.key, Labeler.id, table.id)
+  )
+  for one, prompt, task, who, group in session.execute(rows):
+    yield (
+      one,
+      {
+        'prompt_id': prompt,
+        'task': task,
+        'labeler_id': names[who],
+        'labeler_group': group,
+      },
+    )
+
+
+def _work(
+  session: orm.Session, kinds: tuple[str, ...], blocked: bool
+) -> Iterator[Said]:
+  every = said.read(session, kinds, blocked=blocked)
+  found = (one for one in every if one.is_work)
   return iter(sorted(found, key=lambda o: (o.prompt, o.task, o.labeler)))
 
 

@@ -1,7 +1,7 @@
 """What the answers say: of labelers, and of the models they did not see.
 
-Intervals are of 95%. Answers of one prompt hang together, so what is said of
-models is drawn anew by whole prompts.
+Intervals are of 95%. What is said of one task or prompt hangs together: habits
+are drawn anew by whole tasks, and what is said of models by whole prompts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from scipy import stats
 from sqlalchemy import orm
 
 from instructgpt_jax.data import agreement
@@ -23,9 +22,12 @@ from instructgpt_jax.labeling.storage.models import GROUPS
 Interval = dict[str, float | int] | None  # mean, low, high, n
 
 
-def tables(session: orm.Session) -> dict[str, Any]:
-  """Returns all that this module knows of, ready for JSON."""
-  rows = list(said.read(session))
+def tables(session: orm.Session, *, blocked: bool = True) -> dict[str, Any]:
+  """Returns all that this module knows of, ready for JSON.
+
+  Without the answers of labelers who were blocked unless `blocked`.
+  """
+  rows = list(said.read(session, blocked=blocked))
   return {
     'agreement': agreements(rows),
     'labelers': labelers(rows),
@@ -89,11 +91,23 @@ def win_rates(rows: Sequence[Said]) -> dict[str, list[dict[str, Any]]]:
       if row.is_work:
         for key, won in _wins(row):
           cases[key].append((row.prompt, won, 1.0))
-    found[name] = [
-      {'model': model, 'over': other, **(_ratio(cases[model, other]) or {})}
-      for model, other in sorted(cases)
-    ]
+    rates = []
+    for (model, other), own in cases.items():
+      rate = agreement.ratio_interval(own) or {}
+      rates.append({'model': model, 'over': other, **rate})
+      rates.append({'model': other, 'over': model, **_mirrored(rate)})
+    found[name] = sorted(rates, key=lambda r: (r['model'], r['over']))
   return found
+
+
+def _mirrored(rate: dict[str, float | int]) -> dict[str, float | int]:
+  """Returns the same rate from the other's side."""
+  return {
+    'mean': 1 - rate['mean'],
+    'low': 1 - rate['high'],
+    'high': 1 - rate['low'],
+    'n': rate['n'],
+  }
 
 
 def likert(rows: Sequence[Said]) -> list[dict[str, Any]]:
@@ -109,7 +123,7 @@ def likert(rows: Sequence[Said]) -> list[dict[str, Any]]:
       (row.prompt, value, 1.0) for row, value in zip(part, values, strict=True)
     ]
     counts = [values.count(value) for value in range(worst, best + 1)]
-    ratio = agreement.ratio_interval(cases)
+    ratio = agreement.ratio_interval(cases, bounds=payloads.QUALITY)
     found.append({'model': model, 'counts': counts, **(ratio or {})})
   return found
 
@@ -123,7 +137,7 @@ def flags(rows: Sequence[Said]) -> list[dict[str, Any]]:
     {
       'model': model,
       **{
-        name: _ratio(
+        name: agreement.ratio_interval(
           [
             (row.prompt, float(row.payload['flags'][name]), 1.0)
             for row in part
@@ -146,14 +160,16 @@ def _ranking(row: Said) -> agreement.Ranking:
 
 
 def _habits(own: Sequence[Said]) -> dict[str, Interval]:
-  pairs = [
-    pair
+  pairs: list[Pair] = [
+    (row.task, *pair)
     for row in own
     if row.kind in (*said.Ranked, 'screening')
     for pair in _pairs(row)
   ]
-  ordered = [(a, b) for a, b in pairs if a[1] != b[1]]
-  unequal = [(a, b) for a, b in ordered if len(a[0].text) != len(b[0].text)]
+  ordered = [pair for pair in pairs if pair[1][1] != pair[2][1]]
+  unequal = [
+    (task, a, b) for task, a, b in ordered if len(a[0].text) != len(b[0].text)
+  ]
   return {
     'position': _share(ordered, lambda a, b: a[1] < b[1]),
     'length': _share(
@@ -165,6 +181,7 @@ def _habits(own: Sequence[Said]) -> dict[str, Interval]:
 
 
 Placed = tuple[Shown, int]  # an output and its rank
+Pair = tuple[str, Placed, Placed]  # of a task, the one shown earlier first
 
 
 def _pairs(row: Said) -> Iterator[tuple[Placed, Placed]]:
@@ -173,44 +190,23 @@ def _pairs(row: Said) -> Iterator[tuple[Placed, Placed]]:
 
 
 def _wins(row: Said) -> Iterator[tuple[tuple[str, str], float]]:
-  """Yields ((model, other), share of the win), in both directions."""
+  """Yields ((model, other), share of the win), names in their order."""
   for (one, rank), (other, rank_of_other) in _pairs(row):
     if one.model and other.model and one.model != other.model:
       won = 0.5 if rank == rank_of_other else float(rank < rank_of_other)
-      yield (one.model, other.model), won
-      yield (other.model, one.model), 1 - won
+      if one.model > other.model:
+        yield (other.model, one.model), 1 - won
+      else:
+        yield (one.model, other.model), won
 
 
 def _share(
-  pairs: Sequence[tuple[Placed, Placed]], holds: Callable[..., bool]
+  pairs: Sequence[Pair], holds: Callable[[Placed, Placed], bool]
 ) -> Interval:
-  """Returns the share of pairs of which it holds, with Wilson's interval."""
-  if not pairs:
-    return None
-  return _wilson(sum(holds(*pair) for pair in pairs), len(pairs))
-
-
-def _wilson(count: int, n: int) -> dict[str, float | int]:
-  interval = stats.binomtest(count, n).proportion_ci(method='wilson')
-  return {
-    'mean': count / n,
-    'low': float(interval.low),
-    'high': float(interval.high),
-    'n': n,
-  }
-
-
-def _ratio(cases: Sequence[tuple[str, float, float]]) -> Interval:
-  """Returns the interval of a share; where all are alike, that of prompts.
-
-  Drawing anew from what is all alike would claim to know for sure.
-  """
-  found = agreement.ratio_interval(cases)
-  if found is None or found['mean'] not in (0.0, 1.0):
-    return found
-  prompts = len({prompt for prompt, _, _ in cases})
-  sure = _wilson(round(found['mean'] * prompts), prompts)
-  return sure | {'n': found['n']}
+  """Returns the share of pairs of which it holds, drawn anew by whole tasks."""
+  return agreement.ratio_interval(
+    (task, float(holds(one, other)), 1.0) for task, one, other in pairs
+  )
 
 
 def _groups(rows: Iterable[Said]) -> Iterator[tuple[str, list[Said]]]:

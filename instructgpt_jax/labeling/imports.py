@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -29,6 +29,10 @@ class Plan(NamedTuple):
   kind: str
   outputs: tuple[int, ...]
   copies: int
+  group: str | None
+
+
+Planned = tuple[Item, list[Plan]]
 
 
 def store(
@@ -56,8 +60,9 @@ def store(
     by: the account that imports.
 
   Raises:
-    DataError: where an id stands for another prompt already, or nothing comes
-      of all of it; then nothing is stored.
+    DataError: where an id stands for another prompt already, a task is there
+      with another answer or none, or nothing comes of all of it. Then nothing
+      is stored, unless two imports at once are of the same prompts.
   """
   kinds = kinds or settings.kinds
   planned = [(item, _plan(item, settings, kinds)) for item in items]
@@ -69,10 +74,9 @@ def store(
       'them responses.'
     )
   with database.reading() as session:
-    _check_prompts(session, items)
+    _check(session, planned)
   counts: collections.Counter[str] = collections.Counter()
-  for start in range(0, len(planned), AT_ONCE):
-    part = planned[start : start + AT_ONCE]
+  for part in _parts(planned):
     counts += database.write(functools.partial(_store, part, batch, now))
   found = {name: counts[name] for name in ('prompts', 'outputs', 'tasks')}
   database.write(
@@ -86,16 +90,16 @@ def store(
 def _plan(item: Item, settings: Settings, kinds: Sequence[str]) -> list[Plan]:
   """Returns the tasks of an item; raises DataError for one that cannot be."""
   count, everything = len(item.outputs), tuple(range(len(item.outputs)))
-  copies = item.copies or _copies(item, settings)
   if item.kind:
     _check_count(item, count)
     shown = () if item.kind == 'demonstration' else everything
-    return [_planned(item, item.kind, shown, item.copies or 1)]
+    return [_planned(item, item.kind, shown, item.copies or 1, None)]
   found = []
   if 'demonstration' in kinds:
-    found.append(_planned(item, 'demonstration', (), item.copies or 1))
+    found.append(_planned(item, 'demonstration', (), item.copies or 1, None))
+  people = _people(item, settings)
   if 'rating' in kinds:
-    found += [_planned(item, 'rating', (k,), copies) for k in everything]
+    found += [_planned(item, 'rating', (k,), *people) for k in everything]
   fewest, most = settings.completions
   if 'ranking' in kinds and count >= fewest:
     if count > most:
@@ -103,10 +107,10 @@ def _plan(item: Item, settings: Settings, kinds: Sequence[str]) -> list[Plan]:
         f'{item.where}: {count} responses, config.label.completions allows '
         f'{most}. Raise it, or split the record.'
       )
-    found.append(_planned(item, 'ranking', everything, copies))
+    found.append(_planned(item, 'ranking', everything, *people))
   if 'comparison' in kinds:
     found += [
-      _planned(item, 'comparison', pair, copies)
+      _planned(item, 'comparison', pair, *people)
       for pair in itertools.combinations(everything, 2)
       if item.models[pair[0]] != item.models[pair[1]]
     ]
@@ -125,43 +129,72 @@ def _check_count(item: Item, count: int) -> None:
 
 
 def _planned(
-  item: Item, kind: str, outputs: tuple[int, ...], copies: int
+  item: Item,
+  kind: str,
+  outputs: tuple[int, ...],
+  copies: int,
+  group: str | None,
 ) -> Plan:
   texts = [(item.models[k], item.outputs[k]) for k in outputs]
   name = stable_hash(item.key, *itertools.chain.from_iterable(texts))
-  return Plan(f'{kind}:{name:016x}', kind, outputs, copies)
+  return Plan(f'{kind}:{name:016x}', kind, outputs, copies, group)
 
 
-def _copies(item: Item, settings: Settings) -> int:
-  """Returns how many people get the tasks of a prompt."""
-  drawn = stable_hash(str(settings.seed), 'overlap', item.key)
-  shared = drawn < settings.overlap_share * 2**64
-  return settings.overlap_copies if shared else 1
+def _people(item: Item, settings: Settings) -> tuple[int, str | None]:
+  """Returns how many people get the tasks of a prompt, and of which group.
+
+  Of the prompts that several get, some are for labelers held out and the others
+  for all others: two of one group are to meet often enough (InstructGPT 3.4).
+  """
+  shared = _drawn(item, settings, 'overlap') < settings.overlap_share
+  copies = item.copies or (settings.overlap_copies if shared else 1)
+  if not (settings.overlap_share and settings.heldout_share):
+    return copies, None
+  theirs = _drawn(item, settings, 'heldout') < settings.heldout_share
+  return copies, 'heldout' if copies > 1 and theirs else 'train'
 
 
-def _check_prompts(session: orm.Session, items: Sequence[Item]) -> None:
+def _drawn(item: Item, settings: Settings, what: str) -> float:
+  """Returns a number in [0, 1) of this prompt alone."""
+  return stable_hash(str(settings.seed), what, item.key) / 2**64
+
+
+def _check(session: orm.Session, planned: Sequence[Planned]) -> None:
+  """Raises DataError where something else is there already, or in the file."""
   texts: dict[str, str] = {}
-  keys = sorted({item.key for item in items})
-  for start in range(0, len(keys), AT_ONCE):
-    part = keys[start : start + AT_ONCE]
-    rows = session.execute(
-      sa.select(Prompt.key, Prompt.text).where(Prompt.key.in_(part))
-    )
-    texts.update((key, text) for key, text in rows)
-  for item in items:
+  gold: dict[str, Any] = {}
+  for part in _parts(planned):
+    keys = [item.key for item, _ in part]
+    names = [plan.key for _, plans in part for plan in plans]
+    prompts = sa.select(Prompt.key, Prompt.text).where(Prompt.key.in_(keys))
+    tasks = sa.select(Task.key, Task.gold).where(Task.key.in_(names))
+    texts |= dict(session.execute(prompts).all())
+    gold |= dict(session.execute(tasks).all())
+  for item, plans in planned:
     if texts.setdefault(item.key, item.text) != item.text:
       raise DataError(
         f'{item.where}: id {schema.shown(item.key)} is that of another prompt. '
         'Give each prompt an id of its own.'
       )
+    if any(gold.setdefault(p.key, item.answer) != item.answer for p in plans):
+      raise DataError(
+        f'{item.where}: this task is there with another answer, or one of the '
+        'two has none. Nobody is to get it twice: give another record.'
+      )
+
+
+def _parts(planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
+  for start in range(0, len(planned), AT_ONCE):
+    yield planned[start : start + AT_ONCE]
 
 
 def _store(
-  part: Sequence[tuple[Item, list[Plan]]],
+  part: Sequence[Planned],
   batch: str,
   now: float,
   session: orm.Session,
 ) -> collections.Counter[str]:
+  _check(session, part)  # once more: another import may have been at work
   keys = [plan.key for _, plans in part for plan in plans]
   there = set(session.scalars(sa.select(Task.key).where(Task.key.in_(keys))))
   counts: collections.Counter[str] = collections.Counter()
@@ -233,6 +266,7 @@ def _task(
     outputs=[outputs[k] for k in plan.outputs],
     priority=item.priority,
     copies=plan.copies,
+    group=plan.group,
     created=now,
   )
   if item.answer is not None:

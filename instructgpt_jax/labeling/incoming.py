@@ -21,11 +21,9 @@ from typing import Any
 from instructgpt_jax.data import lines, schema
 from instructgpt_jax.data.curation.step import stable_hash
 from instructgpt_jax.labeling import payloads
-from instructgpt_jax.labeling.storage.models import KINDS
+from instructgpt_jax.labeling.storage.models import KINDS, USES
 
 DataError = schema.DataError
-# What tasks are for: to be done; to admit people; to check those at work.
-USES = ('work', 'screening', 'gold')
 _USED = (
   *('id', 'prompt', 'user_id', 'responses', 'response', 'models', 'model'),
   *('ended', 'ranks', 'priority', 'copies', 'kind', 'answer'),
@@ -184,8 +182,7 @@ def _asked(
   kind, answer = record.get('kind', ''), record.get('answer')
   if use != 'work' and answer is None and 'ranks' in record:
     schema.check_comparison(record, where)
-    places = sorted(set(record['ranks']))
-    answer = {'ranks': [places.index(rank) + 1 for rank in record['ranks']]}
+    answer = {'ranks': payloads.dense(record['ranks'])}
   if use == 'screening':
     kind = 'screening'
   elif use == 'gold' and not kind:
@@ -207,7 +204,8 @@ def _asked(
     checked = payloads.validate(kind, answer, outputs, longest=0)
   except payloads.AnswerError as error:
     raise DataError(f'{where}: answer: {error}. Correct the record.') from error
-  return kind, checked
+  # What it does not speak of is no part of the right answer.
+  return kind, {part: checked[part] for part in answer}
 
 
 def _unequal(where: str, name: str, found: int, outputs: int) -> DataError:

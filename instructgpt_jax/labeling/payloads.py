@@ -5,6 +5,7 @@ Ranks and marks stand in the order in which the outputs were shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -96,6 +97,12 @@ class Screening(Ranking):
   """A ranking, and which outputs are sensitive (B.1): none unless said."""
 
   sensitive: Annotated[list[bool], Field(max_length=MOST)] = []
+
+
+def dense(ranks: Sequence[int]) -> list[int]:
+  """Returns the ranks without gaps: 1, 3, 3 is 1, 2, 2."""
+  used = sorted(set(ranks))
+  return [used.index(rank) + 1 for rank in ranks]
 
 
 FORMS: dict[str, type[_Form]] = {

@@ -6,10 +6,13 @@ import collections
 import dataclasses
 import datetime
 import statistics
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from instructgpt_jax.labeling import assignment, said
+from instructgpt_jax.labeling.settings import Settings
 from instructgpt_jax.labeling.storage.models import (
   KINDS,
   STATUSES,
@@ -60,6 +63,56 @@ class Throughput:
   work_left: float  # at that pace, for one person
 
 
+@dataclasses.dataclass
+class Standing:
+  """What is there of the rankings that an import asked for."""
+
+  answers: int
+  left: int  # answers that may still come; 0: none ever will
+  idle: bool  # some may, but of nobody who is there now
+
+
+def standing(
+  session: orm.Session, settings: Settings, batch: str = ''
+) -> Standing:
+  """Returns the counts of real tasks, of one batch or of all."""
+  of_batch = Task.batch == batch if batch else sa.true()
+  plain = [Task.kind.in_(said.Ranked), Task.gold.is_(None), of_batch]
+  wanted = sa.case((Task.open, Task.copies - Task.answered), else_=0)
+  answers, left = session.execute(
+    sa.select(sa.func.sum(Task.answered), sa.func.sum(wanted)).where(*plain)
+  ).one()
+  held = session.scalars(
+    sa.select(sa.func.count())
+    .select_from(Lease)
+    .join(Task, Lease.task_id == Task.id)
+    .where(Lease.state == 'held', *plain)
+  ).one()
+  # A closed task that is in somebody's hands wants their answer, too.
+  left = max(int(left or 0), held)
+  spent = session.scalars(assignment.TAKEN).one()
+  if settings.total_budget and spent >= settings.total_budget:
+    left = held
+  idle = left > 0 and not held and not _somebody(session, plain)
+  return Standing(int(answers or 0), left, idle)
+
+
+def _somebody(
+  session: orm.Session, which: Sequence[sa.ColumnElement[bool]]
+) -> bool:
+  """Returns whether there is a labeler for one of these tasks."""
+  had = sa.exists().where(
+    Lease.task_id == Task.id,
+    Lease.labeler_id == Labeler.id,
+    Lease.state != 'expired',
+  )
+  theirs = sa.or_(Task.group.is_(None), Task.group == Labeler.group)
+  found = sa.select(Task.id).join(Labeler, theirs)
+  there = Labeler.status.in_(('active', 'screening'))
+  query = found.where(Task.open, *which, Labeler.role == 'labeler', there, ~had)
+  return session.scalar(query.limit(1)) is not None
+
+
 def progress(session: orm.Session) -> Progress:
   """Returns the counts of now, of real tasks and tests alike."""
   kinds = {kind: Kind() for kind in KINDS}
@@ -96,7 +149,7 @@ def progress(session: orm.Session) -> Progress:
 
 
 def throughput(session: orm.Session, now: float, days: int = 14) -> Throughput:
-  """Returns the pace of the last days, of real tasks and tests alike."""
+  """Returns the pace of real tasks and tests alike; of as many whole days."""
   rows = session.execute(
     sa.select(Task.kind, Answer.created, Answer.seconds).join(
       Task, Answer.task_id == Task.id
@@ -104,9 +157,10 @@ def throughput(session: orm.Session, now: float, days: int = 14) -> Throughput:
   ).all()
   by_day: dict[str, collections.Counter[str]] = {}
   times = collections.defaultdict(list)
+  first = (now // DAY - days + 1) * DAY
   for kind, created, seconds in rows:
     times[kind].append(seconds)
-    if created > now - days * DAY:
+    if created >= first:
       day = datetime.datetime.fromtimestamp(created, datetime.UTC)
       by_day.setdefault(f'{day:%Y-%m-%d}', collections.Counter())[kind] += 1
   medians = {kind: statistics.median(found) for kind, found in times.items()}

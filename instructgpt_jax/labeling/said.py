@@ -12,6 +12,7 @@ from sqlalchemy import orm
 from instructgpt_jax.labeling.storage.models import (
   KINDS,
   Answer,
+  Application,
   Labeler,
   Lease,
   Output,
@@ -19,6 +20,7 @@ from instructgpt_jax.labeling.storage.models import (
   Task,
 )
 
+KEPT = Labeler.status != 'blocked'
 Ranked = ('ranking', 'comparison')
 
 
@@ -58,15 +60,26 @@ class Said:
     return self.payload['ranks']
 
 
-def pseudonym(labeler_id: int) -> str:
-  """Returns the name under which a labeler's answers leave the application."""
-  return f'labeler-{labeler_id}'
+def pseudonyms(session: orm.Session) -> dict[int, str]:
+  """Returns by id the names under which answers leave the application.
+
+  No other application has the same, so that files of several can be joined.
+  """
+  code = session.get_one(Application, 1).code
+  numbers = session.scalars(sa.select(Labeler.id))
+  return {number: f'labeler-{code}-{number}' for number in numbers}
 
 
 def read(
-  session: orm.Session, kinds: Collection[str] = KINDS
+  session: orm.Session,
+  kinds: Collection[str] = KINDS,
+  *,
+  blocked: bool = True,
 ) -> Iterator[Said]:
-  """Yields answers by prompt, task and labeler, whenever they came."""
+  """Yields answers by prompt, task and labeler, whenever they came.
+
+  Those of labelers who were blocked are left out unless `blocked`.
+  """
   columns = (
     *(Task.kind, Task.key.label('task'), Task.outputs.label('imported')),
     *(Task.gold, Prompt.key.label('prompt'), Prompt.text, Prompt.user),
@@ -81,10 +94,10 @@ def read(
     .join(Prompt, Task.prompt_id == Prompt.id)
     .join(Lease, Answer.lease_id == Lease.id)
     .join(Labeler, Answer.labeler_id == Labeler.id)
-    .where(Task.kind.in_(kinds))
+    .where(Task.kind.in_(kinds), *([] if blocked else [KEPT]))
     .order_by(Prompt.id, Task.id, Labeler.id)
   )
-  outputs = _outputs(session)
+  outputs, names = _outputs(session), pseudonyms(session)
   for row in session.execute(answers):
     found = dict(row._mapping)
     gold, who, shown = (found.pop(name) for name in ('gold', 'who', 'shown'))
@@ -94,7 +107,7 @@ def read(
       is_work=gold is None and row.kind != 'screening',
       outputs=tuple(outputs[number] for number in shown),
       imported=imported,
-      labeler=pseudonym(who),
+      labeler=names[who],
     )
 
 

@@ -1,32 +1,47 @@
-"""How far an answer agrees with the gold answer to the same task, 0 to 1."""
+"""How far answers agree with the gold answers to the same tasks, 0 to 1."""
 
 from __future__ import annotations
 
+import collections
 import itertools
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from instructgpt_jax.labeling import payloads
 
+# An answer and the right one, of the same outputs in the same order.
+Pair = tuple[dict[str, Any], dict[str, Any]]
+
+
+def parts(kind: str, pairs: Iterable[Pair]) -> dict[str, float]:
+  """Returns the agreement by part, of those that gold has an opinion on.
+
+  ranks: mean of `pairwise`. sensitive: see `marks`. quality: 1 less the mean
+  distance, of the largest there is. flags: share of equal ones. Of what is
+  written there is no part.
+  """
+  if kind == 'demonstration':
+    return {}
+  found: dict[str, list[tuple[Any, Any]]] = collections.defaultdict(list)
+  for said, gold in pairs:
+    for part, right in gold.items():
+      found[part].append((said[part], right))
+  measures = {
+    'ranks': lambda both: statistics.fmean(pairwise(*pair) for pair in both),
+    'sensitive': marks,
+    'quality': lambda both: statistics.fmean(_near(*pair) for pair in both),
+    'flags': lambda both: statistics.fmean(_same(*pair) for pair in both),
+  }
+  return {part: measures[part](both) for part, both in found.items()}
+
 
 def score(
   kind: str, payload: dict[str, Any], gold: dict[str, Any]
 ) -> float | None:
-  """Returns the mean agreement of the parts that gold has an opinion on.
-
-  Both speak of the outputs in the same order. None where gold has no part that
-  can be compared: what is written cannot.
-  """
-  parts: list[float] = []
-  if kind == 'rating':
-    parts += _rating(payload, gold)
-  elif 'ranks' in gold:
-    parts.append(pairwise(payload['ranks'], gold['ranks']))
-    if 'sensitive' in gold and 'sensitive' in payload:
-      parts.append(
-        _same(zip(payload['sensitive'], gold['sensitive'], strict=True))
-      )
-  return sum(parts) / len(parts) if parts else None
+  """Returns the mean of the parts of one answer; None where there is none."""
+  found = parts(kind, [(payload, gold)])
+  return statistics.fmean(found.values()) if found else None
 
 
 def pairwise(ranks: Sequence[int], gold: Sequence[int]) -> float:
@@ -37,30 +52,32 @@ def pairwise(ranks: Sequence[int], gold: Sequence[int]) -> float:
   pairs = list(itertools.combinations(range(len(gold)), 2))
   ordered = [(i, j) for i, j in pairs if gold[i] != gold[j]]
   if not ordered:
-    return _same((ranks[i] == ranks[j], True) for i, j in pairs)
-  points = [
+    return statistics.fmean(ranks[i] == ranks[j] for i, j in pairs)
+  return statistics.fmean(
     0.5
     if ranks[i] == ranks[j]
     else float((ranks[i] < ranks[j]) == (gold[i] < gold[j]))
     for i, j in ordered
-  ]
-  return sum(points) / len(points)
+  )
 
 
-def _rating(payload: dict[str, Any], gold: dict[str, Any]) -> list[float]:
+def marks(both: Iterable[tuple[Sequence[bool], Sequence[bool]]]) -> float:
+  """Returns how often marks are right, the mean over outputs with and without.
+
+  Most outputs have no mark. As a plain share, who marks nothing would agree
+  with almost all; balanced, they get one half, as who marks everything does.
+  """
+  of: dict[bool, list[bool]] = collections.defaultdict(list)
+  for said, gold in both:
+    for one, right in zip(said, gold, strict=True):
+      of[right].append(one == right)
+  return statistics.fmean(statistics.fmean(same) for same in of.values())
+
+
+def _near(quality: int, gold: int) -> float:
   worst, best = payloads.QUALITY
-  parts = []
-  if 'quality' in gold:
-    apart = abs(payload['quality'] - gold['quality'])
-    parts.append(1 - apart / (best - worst))
-  if gold.get('flags'):
-    said = payload['flags']
-    parts.append(
-      _same((said[name], right) for name, right in gold['flags'].items())
-    )
-  return parts
+  return 1 - abs(quality - gold) / (best - worst)
 
 
-def _same(pairs: Iterable[tuple[object, object]]) -> float:
-  same = [one == other for one, other in pairs]
-  return sum(same) / len(same)
+def _same(flags: dict[str, Any], gold: dict[str, Any]) -> float:
+  return statistics.fmean(flags[name] == right for name, right in gold.items())

@@ -14,11 +14,10 @@ import sqlalchemy as sa
 
 from instructgpt_jax import files
 
+from instructgpt_jax.labeling.storage.models import ASKED, USES
 SECRET = 'INSTRUCTGPT_LABEL_SECRET'
 MIN_SECRET = 32  # characters
 KEPT = 'settings.json'
-USES = ('work', 'screening', 'gold')
-KINDS = ('demonstration', 'rating', 'ranking', 'comparison')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Settings:
   gold_share: float
   heldout_share: float
   labeler_budget: int
+  without_blocked: bool
   total_budget: int
   text_limit: int
   session_hours: float
@@ -106,9 +106,9 @@ def _complaints(s: Settings) -> list[str]:
     for name in least
     if getattr(s, name) < 0
   ]
-  unknown = [kind for kind in s.kinds if kind not in KINDS]
+  unknown = [kind for kind in s.kinds if kind not in ASKED]
   if unknown or not s.kinds:
-    found.append(f'kinds is {s.kinds}: choose of {KINDS}.')
+    found.append(f'kinds is {s.kinds}: choose of {ASKED}.')
   if s.use not in USES:
     found.append(f'use is {s.use!r}: choose one of {USES}.')
   if len(s.completions) != 2 or not (

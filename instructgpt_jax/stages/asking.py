@@ -17,10 +17,14 @@ from typing import Any
 from instructgpt_jax.data import records
 from instructgpt_jax.data.schema import question
 from instructgpt_jax.runtime import distributed, interrupts
-from instructgpt_jax.stages import reading
+from instructgpt_jax.stages import labelers, reading, sources
 from instructgpt_jax.stages.session import Session
 
 OFFERED = 'offered.jsonl'
+IDLE = (
+  'tasks are open, but for nobody who is there: invite labelers, or lower '
+  '--config.collect.enough'
+)
 Record = records.Record
 
 
@@ -61,6 +65,11 @@ class _Asked:
     self._offered = [record for record, _ in found]
     self._wanted = math.ceil(session.config.collect.enough * len(self._offered))
     self._folder, self._told = folder, ''
+    self._config = session.config
+    # What is offered later, to the same application too, is another batch.
+    self._batch = f'collect-{sources.digest(folder / OFFERED)}'
+    self._answers = 0  # that were there at the last look
+    self._ranked: list[Record] = []
     # SQLAlchemy and the like are there only for those who ask people.
     from instructgpt_jax.stages import people  # noqa: PLC0415
 
@@ -72,23 +81,40 @@ class _Asked:
   def look(self) -> dict[str, Any]:
     """Returns whether enough came, and if so counts of what was written."""
     if not self._waits:
-      self._waits = self._people.offer(self._folder / OFFERED)
-    came = self._people.comparisons() if self._waits else []
-    ranked = list(matched(self._offered, came))
-    if len(ranked) < self._wanted:
-      self._tell(len(ranked))
-      return {'enough': False}
-    records.write_jsonl(self._folder / reading.COMPARISONS, ranked)
-    return {'enough': True, 'counts': _counts(ranked, len(self._offered))}
-
-  def _tell(self, count: int) -> None:
-    text = f'{count} of {self._wanted} rankings are there'
+      self._waits = self._people.offer(self._folder / OFFERED, self._batch)
     if not self._waits:
-      text = f'{len(self._offered)} prompts wait'
-    text = f'collect: {text}; {self._people.advice}'
-    if text != self._told:
-      print(text, flush=True)
-    self._told = text
+      return self._go_on(f'{len(self._offered)} prompts wait')
+    standing = self._people.standing(self._batch)
+    if standing is not None and standing.answers != self._answers:
+      came = self._people.comparisons()
+      self._ranked = list(matched(self._offered, came))
+      self._answers = standing.answers
+    trained = {question(r) for r in self._ranked if self._trains(r)}
+    said = f'{len(trained)} of {self._wanted} prompts have a training ranking'
+    if len(trained) < self._wanted:
+      if standing is None or standing.left:
+        idle = standing is not None and standing.idle
+        return self._go_on(f'{said}; {IDLE}' if idle else said)
+      self._tell(f'{said}, and none is left to rank')
+      if not trained:
+        raise records.DataError(
+          'collect: every task is skipped or answered by labelers held out, so '
+          'there is nothing to train on. Begin anew with other prompts.'
+        )
+    records.write_jsonl(self._folder / reading.COMPARISONS, self._ranked)
+    return {'enough': True, 'counts': _counts(self._ranked, self._offered)}
+
+  def _trains(self, ranking: Record) -> bool:
+    return not labelers.held_out(self._config, ranking)
+
+  def _go_on(self, said: str) -> dict[str, Any]:
+    self._tell(f'{said}; {self._people.advice}')
+    return {'enough': False}
+
+  def _tell(self, said: str) -> None:
+    if said != self._told:
+      print(f'collect: {said}', flush=True)
+    self._told = said
 
 
 def matched(
@@ -124,10 +150,12 @@ def _ended(record: Record, responses: Sequence[str]) -> list[bool]:
   return [told[text].pop(0) for text in responses]
 
 
-def _counts(ranked: Sequence[Record], offered: int) -> dict[str, Any]:
+def _counts(
+  ranked: Sequence[Record], offered: Sequence[Record]
+) -> dict[str, Any]:
   return {
     'prompts': len({question(record) for record in ranked}),
-    'offered': offered,
+    'offered': len(offered),
     'rankings': len(ranked),
     'labelers': len({record.get('labeler') for record in ranked}),
     'completions': sum(len(record['responses']) for record in ranked),

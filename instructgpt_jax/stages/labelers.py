@@ -64,7 +64,7 @@ def comparisons(
     parts = [reading.comparisons(session, s) for s in ('train', 'validation')]
     return _theirs(session), [HELDOUT, names, *(known for _, known in parts)]
   found, known = reading.comparisons(session, split)
-  kept = (pair for pair in found if not _held_out(session.config, pair[0]))
+  kept = (pair for pair in found if not held_out(session.config, pair[0]))
   return kept, [names, known]
 
 
@@ -92,14 +92,15 @@ def _theirs(session: Session) -> Iterator[records.Located]:
   trained = {
     question(record)
     for record, _ in reading.comparisons(session, 'train')[0]
-    if not _held_out(session.config, record)
+    if not held_out(session.config, record)
   }
   for split in ('train', 'validation'):
     for record, where in reading.comparisons(session, split)[0]:
-      if _held_out(session.config, record) and question(record) not in trained:
+      if held_out(session.config, record) and question(record) not in trained:
         yield record, where
 
 
-def _held_out(config: ConfigDict, record: records.Record) -> bool:
+def held_out(config: ConfigDict, record: records.Record) -> bool:
+  """Returns whether a comparison is of a labeler who trains nothing."""
   named = record.get('labeler') in config.reward.heldout_labelers
   return named or record.get(GROUP) == HELDOUT

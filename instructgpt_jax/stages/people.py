@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from instructgpt_jax.data.schema import Record
-from instructgpt_jax.labeling import client, exports, imports, incoming
+from instructgpt_jax.labeling import (
+  client,
+  exports,
+  imports,
+  incoming,
+  progress,
+)
+from instructgpt_jax.labeling.progress import Standing
 from instructgpt_jax.labeling.settings import Settings, kept
 from instructgpt_jax.labeling.storage.database import Database
 
-BATCH = 'collect'
 T = TypeVar('T')
 
 
@@ -26,8 +32,11 @@ class Application(Protocol):
 
   advice: str  # what somebody may do meanwhile
 
-  def offer(self, path: pathlib.Path) -> bool:
+  def offer(self, path: pathlib.Path, batch: str) -> bool:
     """Returns whether what is in a file is there now; offers it once."""
+
+  def standing(self, batch: str) -> Standing | None:
+    """Returns how far the rankings of a batch are, None if nobody knows."""
 
   def comparisons(self) -> list[Record]:
     """Returns all rankings that are there by now."""
@@ -48,7 +57,7 @@ class Here:
       f'--config=configs/label.py --workdir={folder}'
     )
 
-  def offer(self, path: pathlib.Path) -> bool:
+  def offer(self, path: pathlib.Path, batch: str) -> bool:
     with self._opened() as found:
       if found is None:
         return False
@@ -56,17 +65,26 @@ class Here:
       items = incoming.of_files([path])
       imports.store(
         *(database, items, settings, time.time()),
-        batch=BATCH,
+        batch=batch,
         kinds=_kinds(settings),
       )
     return True
+
+  def standing(self, batch: str) -> Standing | None:
+    with self._opened() as found:
+      if found is None:
+        return None
+      with found[1].reading() as session:
+        return progress.standing(session, found[0], batch)
 
   def comparisons(self) -> list[Record]:
     with self._opened() as found:
       if found is None:
         return []
-      with found[1].reading() as session:
-        return list(exports.comparisons(session))
+      settings, database = found
+      with database.reading() as session:
+        blocked = not settings.without_blocked
+        return list(exports.comparisons(session, blocked=blocked))
 
   @contextlib.contextmanager
   def _opened(self) -> Iterator[tuple[Settings, Database] | None]:
@@ -91,25 +109,41 @@ class Elsewhere:
   """The application at a URL, as an admin of the environment sees it."""
 
   def __init__(self, url: str):
-    self._url, self._here = url, f'people answer at {url}'
+    self._here = f'people answer at {url}'
     self.advice = self._here
+    self._client, self._known = client.Client(url), False
 
-  def offer(self, path: pathlib.Path) -> bool:
-    sent = self._try(lambda found: found.send(path, batch=BATCH))
-    return sent is not None
+  def offer(self, path: pathlib.Path, batch: str) -> bool:
+    def work() -> bool:
+      self._client.send(path, batch=batch)
+      return True
+
+    return self._try(work) or False
+
+  def standing(self, batch: str) -> Standing | None:
+    found = self._try(lambda: self._client.standing(batch))
+    return None if found is None else Standing(**found)
 
   def comparisons(self) -> list[Record]:
-    return self._try(lambda found: found.export('comparisons')) or []
+    return self._try(lambda: self._client.export('comparisons')) or []
 
-  def _try(self, work: Callable[[client.Client], T]) -> T | None:
+  def _try(self, work: Callable[[], T]) -> T | None:
     """Returns what `work` does, None while nobody answers: there is time."""
-    found = client.Client(self._url)
     try:
-      found.login(*client.account())
-      result, self.advice = work(found), self._here
+      result, self.advice = self._logged_in(work), self._here
       return result
     except ConnectionError as error:
       self.advice = str(error)
       return None
-    finally:
-      found.close()
+
+  def _logged_in(self, work: Callable[[], T]) -> T:
+    """Does the work in one session for all, anew when that has ended."""
+    if self._known:
+      try:
+        return work()
+      except client.Refused as error:
+        if error.status != 401:
+          raise
+    self._client.login(*client.account())
+    self._known = True
+    return work()

@@ -75,13 +75,13 @@ def test_a_double_submit_is_one_answer(admin, ann):
   fill(admin, ranked('a'), kinds='ranking')
   task = ann.get('/api/next').json()['task']
   first = answer(ann, task).json()
-  other = {'ranks': [1, 1, 1]}
-  for again in (
-    answer(ann, task),
-    answer(ann, task, payload=other),
-    answer(ann, task, payload=other, client_key='another-key'),
-  ):
+  for again in (answer(ann, task), answer(ann, task, client_key='another-key')):
     assert again.json() == first | {'new': False}
+  other = {'ranks': [1, 1, 1]}
+  for changes in ({}, {'client_key': 'another-key'}):
+    refused = answer(ann, task, payload=other, **changes)
+    assert refused.status_code == 409
+    assert 'The first answer counts' in refused.json()['detail']
   (line,) = admin.get('/api/export/comparisons').text.splitlines()
   assert '[1, 1, 1]' not in line
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -93,7 +94,10 @@ def test_what_collect_wrote_comes_back_as_reward_reads_it(
   finish(database, all_kinds, person)
   with database.reading() as session:
     counts = exports.write(session, tmp_path / 'out')
-  assert counts == {'comparisons': 1, 'demonstrations': 0, 'ratings': 0}
+  assert counts == {
+    **{'comparisons': 1, 'demonstrations': 0, 'ratings': 0},
+    **{'flags': 0, 'skips': 0},
+  }
   assert {f.name for f in (tmp_path / 'out').iterdir()} == {
     'comparisons.jsonl',
     'figures.json',
@@ -106,7 +110,8 @@ def test_what_collect_wrote_comes_back_as_reward_reads_it(
   for field in ('prompt', 'ended', 'user_id', 'source'):
     assert record[field] == COLLECTED[field]
   assert record['prompt_id'] == 'w7'
-  assert record['labeler'] == record['labeler_id'] == f'labeler-{person}'
+  assert record['labeler'] == record['labeler_id']
+  assert re.fullmatch(rf'labeler-[0-9a-f]{{8}}-{person}', record['labeler'])
   assert record['labeler_group'] == 'heldout'
   assert 'ann' not in json.dumps(record)
 

@@ -18,7 +18,11 @@ def test_each_task_is_done_by_as_many_as_it_wants_and_by_nobody_twice(
   url, make_settings
 ):
   settings = make_settings(
-    kinds=('ranking',), screening_tasks=0, gold_share=0.0, total_budget=14
+    kinds=('ranking',),
+    screening_tasks=0,
+    gold_share=0.0,
+    heldout_share=0.0,
+    total_budget=14,
   )
   database = Database(url)
   migrate(database)

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from instructgpt_jax.labeling import imports, incoming
+from instructgpt_jax.labeling import imports, incoming, payloads
 from instructgpt_jax.labeling.storage.models import Answer, Lease
-from instructgpt_jax.labeling.web import forms
 
+BOTH_DATABASES = True
 RECORD = {'prompt': 'Name a river.', 'responses': ['Rhine.', 'Po.', 'Ebro.']}
 
 
@@ -38,7 +38,7 @@ def rows(app, table):
 
 
 def test_gaps_between_ranks_are_closed():
-  assert forms.dense([4, 1, 4, 9]) == [2, 1, 2, 3]
+  assert payloads.dense([4, 1, 4, 9]) == [2, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

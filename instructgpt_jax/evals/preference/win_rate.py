@@ -10,7 +10,6 @@ import numpy as np
 
 from instructgpt_jax.data.agreement import ratio_interval
 from instructgpt_jax.data.curation import categories
-from instructgpt_jax.evals import intervals
 from instructgpt_jax.evals.preference import length_control
 from instructgpt_jax.evals.preference.cases import Case
 
@@ -77,17 +76,12 @@ def rate(
 ) -> Rate | None:
   """Returns the mean with its interval by a bootstrap over items.
 
-  Where all items say the same a bootstrap sees no spread: then the interval is
-  Wilson's for so many items. None for no items.
+  Of few items it is Wilson's, see `ratio_interval`. None for no items.
   """
   cases = (
     (item, float(v), 1.0) for item, v in zip(items, verdicts, strict=True)
   )
-  found = ratio_interval(cases, seed=seed)
-  if found and found['low'] == found['high']:
-    wilson = intervals.share(float(found['mean']), len(set(items)))
-    found |= {'low': wilson.low, 'high': wilson.high}
-  return found
+  return ratio_interval(cases, seed=seed)
 
 
 def _by(

@@ -20,7 +20,7 @@ from sqlalchemy import exc, orm
 from instructgpt_jax import files
 from instructgpt_jax.labeling.storage import migrate
 from instructgpt_jax.labeling.storage.database import Database
-from instructgpt_jax.labeling.storage.models import Base
+from instructgpt_jax.labeling.storage.models import Application, Base
 
 FORMAT = 1
 ROWS = 1000  # written at a time
@@ -76,7 +76,7 @@ def restore(database: Database, path: str | os.PathLike[str]) -> dict[str, int]:
         ) from error
     if not database.sqlite:
       _set_sequences(session, counts)
-    migrate.upgrade(session)
+    migrate.prepare(session)
     return counts
 
   return database.write(work)
@@ -106,14 +106,16 @@ def _require_empty(session: orm.Session, path: pathlib.Path) -> None:
   present = set(sa.inspect(session.connection()).get_table_names())
   for table in Base.metadata.sorted_tables:
     if (
-      table.name in present
+      table is not Application.__table__
+      and table.name in present
       and session.execute(sa.select(table.c.id).limit(1)).first()
     ):
       raise ValueError(
         f'{path} is not restored: the database holds {table.name} already. '
         'Give another --workdir or --config.label.url, or move its file away.'
       )
-  # Of tables without a row there is nothing to lose: the backup makes its own.
+  # Of tables without a row there is nothing to lose: the backup makes its own,
+  # and brings the code of its application.
   migrate.drop(session)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import secrets
 
 import alembic.command
 import alembic.config
@@ -11,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import orm
 
 from instructgpt_jax.labeling.storage.database import Database
+from instructgpt_jax.labeling.storage.models import Application
 
 FOLDER = pathlib.Path(__file__).parent / 'migrations'
 
@@ -28,7 +30,18 @@ def migrate(database: Database) -> None:
   Raises:
     ValueError: if the database was made by a newer version.
   """
-  database.write(upgrade)
+  database.write(prepare)
+
+
+def prepare(session: orm.Session) -> None:
+  """Makes the tables those of this version, and gives the application a name.
+
+  Raises:
+    ValueError: if they were made by a newer version.
+  """
+  upgrade(session)
+  if session.get(Application, 1) is None:
+    session.add(Application(id=1, code=secrets.token_hex(4)))
 
 
 def revision(session: orm.Session) -> str:
@@ -38,7 +51,7 @@ def revision(session: orm.Session) -> str:
 
 
 def upgrade(session: orm.Session, target: str = 'head') -> None:
-  """Does what `migrate` does, within a transaction of the caller's."""
+  """Runs the missing migrations within a transaction of the caller's."""
   config = settings()
   scripts = ScriptDirectory.from_config(config).walk_revisions()
   known = {script.revision for script in scripts} | {'', 'head'}

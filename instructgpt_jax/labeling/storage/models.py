@@ -18,7 +18,11 @@ GROUPS = ('train', 'heldout')
 # A labeler starts in 'screening' or, held out, as 'active'; `failed` is who did
 # not reach the threshold, `blocked` whom an admin has shut out.
 STATUSES = ('screening', 'active', 'failed', 'blocked')
-KINDS = ('demonstration', 'rating', 'ranking', 'comparison', 'screening')
+# What work is asked for; a screening task is a test.
+ASKED = ('demonstration', 'rating', 'ranking', 'comparison')
+KINDS = (*ASKED, 'screening')
+# What tasks are for: to be done; to admit people; to check those at work.
+USES = ('work', 'screening', 'gold')
 LEASE_STATES = ('held', 'answered', 'skipped', 'expired')
 
 
@@ -45,6 +49,15 @@ def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
   return sa.CheckConstraint(f'"{column}" IN ({listed})', name=column)
 
 
+class Application(Base):
+  """The one row says which application this is, among all there are."""
+
+  __tablename__ = 'application'
+
+  id: Mapped[int] = mapped_column(primary_key=True)
+  code: Mapped[str]  # random; in the pseudonyms of its labelers
+
+
 class Labeler(Base):
   """A person with an account, admins among them."""
 
@@ -61,6 +74,7 @@ class Labeler(Base):
   role: Mapped[str]
   group: Mapped[str]
   status: Mapped[str]
+  before: Mapped[str | None]  # status of a blocked one until then
   # Sessions that were signed under another number have ended.
   generation: Mapped[int] = mapped_column(default=0)
   created: Mapped[float]
@@ -135,6 +149,7 @@ class Task(Base):
   outputs: Mapped[list[int]] = mapped_column(default=list)
   priority: Mapped[int] = mapped_column(default=0)  # the highest goes first
   copies: Mapped[int] = mapped_column(default=1)  # answers wanted
+  group: Mapped[str | None]  # of the labelers who may have it; None: any
   answered: Mapped[int] = mapped_column(default=0)  # answers there
   open: Mapped[bool] = mapped_column(default=True)  # may still be handed out
   gold: Mapped[dict[str, Any] | None]  # the payload of the right answer

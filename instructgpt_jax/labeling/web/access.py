@@ -58,6 +58,7 @@ ROLES = ('anyone', 'member', 'labeler', 'admin')
 SAFE = ('GET', 'HEAD', 'OPTIONS')
 CSRF_FIELD = 'csrf'
 CSRF_HEADER = 'x-csrf-token'
+  'GET /api/standing': 'admin',
 
 
 @dataclasses.dataclass(frozen=True)

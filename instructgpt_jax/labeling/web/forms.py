@@ -39,12 +39,6 @@ def seconds(fields: FormData) -> float | None:
   return value if 0 <= value < 1e6 else None
 
 
-def dense(ranks: list[int]) -> list[int]:
-  """Returns the ranks without gaps: 1, 3, 3 is 1, 2, 2."""
-  used = sorted(set(ranks))
-  return [used.index(rank) + 1 for rank in ranks]
-
-
 def payload(kind: str, fields: FormData, outputs: int) -> dict[str, Any]:
   """Returns the answer to a task of this kind that showed so many outputs.
 
@@ -89,4 +83,4 @@ def _ranks(fields: FormData, outputs: int) -> list[int]:
   given = [rank for rank in ranks if rank is not None]
   if len(given) < outputs:
     raise AnswerError('Give each output a rank.')
-  return dense(given)
+  return payloads.dense(given)

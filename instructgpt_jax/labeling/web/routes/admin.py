@@ -16,7 +16,8 @@ from instructgpt_jax.labeling import (
   listings,
   payloads,
 )
-from instructgpt_jax.labeling.settings import KINDS
+from instructgpt_jax.labeling.storage.models import ASKED
+from instructgpt_jax.labeling.storage.models import Labeler
 from instructgpt_jax.labeling.web import access, forms, pages
 
 router = APIRouter(prefix='/admin', include_in_schema=False)
@@ -50,7 +51,7 @@ def import_file(
 ) -> Response:
   body, name, form = sent
   state = request.app.state
-  kinds = tuple(k for k in form.getlist('kinds') if k in KINDS)
+  kinds = tuple(k for k in form.getlist('kinds') if k in ASKED)
   try:
     items = incoming.of_bytes(body, forms.text(form, 'use') or 'work', name)
     found = imports.store(
@@ -176,7 +177,7 @@ def _prompts(
     number=number,
     last=max(1, -(-count // listings.PAGE)),
     words=words,
-    kinds=KINDS,
+    kinds=ASKED,
     chosen=request.app.state.settings.kinds,
     said=said,
     problem=problem,

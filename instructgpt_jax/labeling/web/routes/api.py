@@ -173,6 +173,18 @@ def progress_of_all(request: Request) -> progress.Progress:
     return progress.progress(session)
 
 
+@router.get('/standing', responses=REFUSED)
+def standing(
+  request: Request, batch: Annotated[str, Query(max_length=200)] = ''
+) -> progress.Standing:
+  """Says what is there of the rankings of a batch, and what may come."""
+  state = request.app.state
+  if '\0' in batch:
+    raise HTTPException(422, 'batch: a NUL character, which is no text')
+  with state.database.reading() as session:
+    return progress.standing(session, state.settings, batch)
+
+
 async def body_of(request: Request) -> bytes:
   return await request.body()
 
@@ -218,8 +230,11 @@ def import_records(
 @router.get('/figures', responses=REFUSED)
 def all_figures(request: Request) -> dict[str, Any]:
   """Returns agreement, habits, win rates, Likert and flag tables."""
-  with request.app.state.database.reading() as session:
-    return figures.tables(session)
+  state = request.app.state
+  with state.database.reading() as session:
+    return figures.tables(
+      session, blocked=not state.settings.without_blocked
+    )
 
 
 @router.get(
@@ -229,13 +244,15 @@ def all_figures(request: Request) -> dict[str, Any]:
   | {200: {'content': {'application/x-ndjson': {}}, 'description': 'Records'}},
 )
 def export(
-  request: Request, kind: Literal['comparisons', 'demonstrations', 'ratings']
+  request: Request,
+  kind: Literal['comparisons', 'demonstrations', 'ratings', 'flags', 'skips'],
 ) -> Response:
   """Returns the answers of a kind as JSON Lines."""
+  blocked = not request.app.state.settings.without_blocked
   with request.app.state.database.reading() as session:
     lines = [
       json.dumps(record, ensure_ascii=False, allow_nan=False) + '\n'
-      for record in exports.KINDS[kind](session)
+      for record in exports.KINDS[kind](session, blocked=blocked)
     ]
   return Response(
     ''.join(lines),

@@ -35,14 +35,15 @@ def progress_page(request: Request) -> Response:
 def agreement_page(request: Request) -> Response:
   with request.app.state.database.reading() as session:
     rows = list(said.read(session))
-    names = session.execute(sa.select(Labeler.id, Labeler.name)).all()
+    names = dict(session.execute(sa.select(Labeler.id, Labeler.name)).all())
+    pseudonyms = said.pseudonyms(session)
   return pages.page(
     request,
     'admin/agreement.html',
     groups=figures.agreements(rows),
     paper=PAPER,
     habits=figures.labelers(rows),
-    names={said.pseudonym(number): name for number, name in names},
+    names={alias: names[number] for number, alias in pseudonyms.items()},
   )
 
 

@@ -6,15 +6,20 @@ import secrets
 import time
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import orm
 from starlette.datastructures import FormData
 
-from instructgpt_jax.labeling import answers, assignment, payloads
+from instructgpt_jax.labeling import (
+  accounts,
+  answers,
+  assignment,
+  payloads,
+  screening,
+)
 from instructgpt_jax.labeling.settings import Settings
-from instructgpt_jax.labeling.storage.models import Answer, Labeler, Task
+from instructgpt_jax.labeling.storage.models import Labeler, Task
 from instructgpt_jax.labeling.web import access, forms, pages
 
 router = APIRouter(include_in_schema=False)
@@ -45,14 +50,14 @@ RESTS = {
     'All done',
     'You have answered as many tasks as one person may. Thank you.',
   ),
-  'total': ('All done', 'All the answers that were wanted are there.'),
+  'total': ('All done', 'All the answers that were wanted are there, or on their way.'),
   'nothing': (
     'Nothing to do now',
     'Every task is answered, or in the hands of others. Tasks come back when '
     'somebody skips them or runs out of time.',
   ),
 }
-AGAIN = ('untested', 'nothing')
+AGAIN = ('untested', 'total', 'nothing')
 DONE = {
   'saved': 'Saved. Here is the next one.',
   'skipped': 'Skipped. Here is another one.',
@@ -243,18 +248,7 @@ def _test(
   """Returns how far a labeler is in the screening test; None outside it."""
   if labeler.status != 'screening':
     return None
-  there = (
-    sa.select(sa.func.count())
-    .select_from(Task)
-    .where(Task.kind == 'screening', Task.open)
-  )
-  done = (
-    sa.select(sa.func.count())
-    .select_from(Answer)
-    .join(Task, Answer.task_id == Task.id)
-    .where(Task.kind == 'screening', Answer.labeler_id == labeler.id)
-  )
   return {
-    'number': session.scalars(done).one() + 1,
-    'of': min(settings.screening_tasks, session.scalars(there).one()),
+    'number': screening.done(session, labeler) + 1,
+    'of': settings.screening_tasks,
   }
