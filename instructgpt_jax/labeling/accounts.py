@@ -161,6 +161,8 @@ def set_status(
 ) -> Labeler:
   """Returns the account, changed; blocking ends its sessions.
 
+  A blocked one that is made 'active' is again what it was before.
+
   Raises:
     ValueError: if there is no such account, or it is the caller's own.
   """
@@ -176,9 +178,8 @@ def set_status(
   elif status == 'blocked' and before != status:
     labeler.before = before
     labeler.generation += 1
+  labeler.status = status
   record(
     session, now, by, 'status', labeler=labeler_id, before=before, after=status
   )
   return labeler
-  A blocked one that is made 'active' is again what it was before.
-

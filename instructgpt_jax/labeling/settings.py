@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from instructgpt_jax import files
-
 from instructgpt_jax.labeling.storage.models import ASKED, USES
+
 SECRET = 'INSTRUCTGPT_LABEL_SECRET'
 MIN_SECRET = 32  # characters
 KEPT = 'settings.json'
@@ -43,8 +43,8 @@ class Settings:
   overlap_copies: int
   gold_share: float
   heldout_share: float
-  labeler_budget: int
   without_blocked: bool
+  labeler_budget: int
   total_budget: int
   text_limit: int
   session_hours: float

@@ -38,8 +38,8 @@ def _of_one(ratings: list[Rating], seed: int) -> dict[str, Any]:
     'quality': ratio_interval(
       ((item, float(q), 1.0) for item, q in zip(items, quality, strict=True)),
       seed=seed,
-    ),
       bounds=(QUALITY[0], QUALITY[-1]),
+    ),
     'distribution': [float((quality == answer).mean()) for answer in QUALITY],
     'flags': _flags(ratings, seed),
     'prompts': len(set(items)),

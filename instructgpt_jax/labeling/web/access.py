@@ -50,6 +50,7 @@ ROUTES = {
   'POST /api/answer': 'labeler',
   'POST /api/skip': 'labeler',
   'GET /api/progress': 'admin',
+  'GET /api/standing': 'admin',
   'POST /api/import': 'admin',
   'GET /api/export/{kind}': 'admin',
   'GET /api/figures': 'admin',
@@ -58,7 +59,6 @@ ROLES = ('anyone', 'member', 'labeler', 'admin')
 SAFE = ('GET', 'HEAD', 'OPTIONS')
 CSRF_FIELD = 'csrf'
 CSRF_HEADER = 'x-csrf-token'
-  'GET /api/standing': 'admin',
 
 
 @dataclasses.dataclass(frozen=True)

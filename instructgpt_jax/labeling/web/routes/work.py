@@ -12,7 +12,6 @@ from sqlalchemy import orm
 from starlette.datastructures import FormData
 
 from instructgpt_jax.labeling import (
-  accounts,
   answers,
   assignment,
   payloads,
@@ -50,7 +49,10 @@ RESTS = {
     'All done',
     'You have answered as many tasks as one person may. Thank you.',
   ),
-  'total': ('All done', 'All the answers that were wanted are there, or on their way.'),
+  'total': (
+    'All done',
+    'All the answers that were wanted are there, or on their way.',
+  ),
   'nothing': (
     'Nothing to do now',
     'Every task is answered, or in the hands of others. Tasks come back when '
