@@ -573,9 +573,13 @@ def page_of(folder, hostile):
     'reward_accuracy': {hostile: 0.5, 'validation': 0.5, 'pairs': 3},
     'gold_score': {'sft': value, 'ppo_ptx': value, hostile: value},
     'reward_score': {'sft': value, hostile: value},
-    'win_rate': {f'{hostile}_over_{hostile}': value},
+    'preference': {
+      'baseline': hostile,
+      'judges': {hostile: {hostile: {'all': value}}},
+      'left_out': {hostile: hostile},
+    },
     hostile: {'sft': value, hostile: value},
-    'kl': 1.0,
+    'kl': {'ppo_ptx': value, hostile: value},
   }
   names = ('objective/kl', 'objective/scores', hostile, f'validation/{hostile}')
   with metrics.Writer(folder / 'ppo', tensorboard=False) as w:
@@ -599,7 +603,7 @@ def test_no_text_becomes_a_part_of_the_page(tmp_path):
   for hostile in HOSTILE:
     assert page.text.count(hostile) >= 8 * 2
   images = text.split('data:image/svg+xml;base64,')[1:]
-  assert len(images) == 3
+  assert len(images) == 4
   for image in images:
     svg = base64.b64decode(image.split('"')[0]).decode()
     tags = Page(svg).tags

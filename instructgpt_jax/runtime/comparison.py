@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,11 +17,12 @@ from instructgpt_jax.runtime.evaluation_figures import colours
 from instructgpt_jax.runtime.figures import INK, SOFT, STYLE, svg
 
 Runs = Mapping[str, Mapping[str, Any]]
-# Drawn, where runs have them; all others stand in the table.
+# Drawn, where runs have them, before the tasks; all else stands in the table.
 DRAWN = (
-  'gold_score', 'reward_score', 'preferred to sft by gold score', 'win_rate',
+  'gold_score', 'reward_score', 'preferred to sft by gold score',
   'pretrain_loss_over_base', 'pretrain_loss_over_sft', 'kl', 'response_length',
 )  # fmt: skip
+MOST = 24  # plots
 
 
 def page(runs: Runs, x: str) -> str:
@@ -76,8 +78,13 @@ def _settings(runs: Runs) -> str:
 
 
 def figure(runs: Runs, x: str) -> str | None:
-  """Returns a plot for each measure of DRAWN; None where no run has one."""
-  names = [m for m in DRAWN if any(m in r['measures'] for r in runs.values())]
+  """Returns a plot for each measure of DRAWN and of the tasks, if any."""
+  tasks = (name for run in runs.values() for name in run.get('tasks', ()))
+  names = [
+    measure
+    for measure in dict.fromkeys([*DRAWN, *tasks])
+    if any(measure in run['measures'] for run in runs.values())
+  ][:MOST]
   if not names:
     return None
   columns = min(len(names), 3)
@@ -99,13 +106,14 @@ def _draw(ax: Axes, runs: Runs, measure: str, x: str) -> None:
   )
   colour = colours(list(models))
   order = sorted(runs, key=lambda n: runs[n]['x']) if x else list(runs)
+  at = {n: runs[n]['x'] if x else i for i, n in enumerate(order)}
   for model in models:
     points = [
-      (i, runs[name]['measures'][measure][model])
-      for i, name in enumerate(order)
+      (at[name], runs[name]['measures'][measure][model])
+      for name in order
       if model in runs[name]['measures'].get(measure, {})
     ]
-    places = [i for i, _ in points]
+    places = [place for place, _ in points]
     ax.vlines(
       places,
       [v['low'] for _, v in points],
@@ -123,11 +131,25 @@ def _draw(ax: Axes, runs: Runs, measure: str, x: str) -> None:
       color=colour[model],
       label=model.replace('_', ' '),
     )
-  ax.set_title(measure.replace('_', ' '))
-  shown = [f'{runs[name]["x"]:g}' for name in order] if x else order
-  ax.set_xticks(range(len(order)), shown, color=INK)
-  if not x:
-    ax.tick_params(axis='x', rotation=20)
-  ax.set_xlabel(x)
+  title = measure.replace('_', ' ').removesuffix(', 0-shot')
+  ax.set_title('\n'.join(textwrap.wrap(title, 34)))
+  _axis(ax, list(at.values()), order, x)
   if len(models) > 1:
     ax.legend(fontsize=7.5, labelcolor=SOFT)
+
+
+def _axis(
+  ax: Axes, places: Sequence[float], names: Sequence[str], x: str
+) -> None:
+  """Names the runs, or lays out the values of a setting by their size."""
+  if not x:
+    ax.set_xticks(places, names, color=INK)
+    ax.tick_params(axis='x', rotation=20)
+    return
+  above = [place for place in places if place > 0]
+  if above and max(above) > 10 * min(above):
+    # As decades, but for 0, which has its place before the smallest.
+    ax.set_xscale('symlog', linthresh=min(above), linscale=0.5)
+  ax.set_xticks(places, [f'{place:g}' for place in places], color=INK)
+  ax.set_xticks([], minor=True)
+  ax.set_xlabel(x)

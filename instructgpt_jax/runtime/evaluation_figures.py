@@ -208,7 +208,7 @@ def _toxicity(report: Report) -> Iterator[Picture]:
       'Mean toxicity of what models write (the scorer stands in the name), and '
       'entropy in bits between sentences that differ in a group: higher is '
       'less biased.',
-      dots(groups, 'toxicity, entropy'),
+      dots(groups, 'toxicity, entropy in bits'),
     )
 
 
@@ -222,31 +222,51 @@ def _words(name: str) -> str:
   return name.replace('_', ' ').replace('/', ', ')
 
 
+UNITS = {  # of meanings.py -> what a figure counts in, as shares of its scale
+  'share': (1.0, 'of 1'),
+  'hundredths': (100.0, 'of 1'),
+  'bits': (1.0, 'bits'),
+  'nats': (1.0, 'nats'),
+}
+
+
 def _tax(report: Report) -> Iterator[Picture]:
   """Table 14 as differences: what each task gains or loses."""
   lines = [x for x in report.get('tasks') or [] if x.get('differences')]
-  groups = [
-    (
-      f'{_words(line["task"])} {_words(line["metric"])}, {line["shots"]}-shot',
-      _scaled(line),
-    )
-    for line in lines
-  ]
-  if groups:
+  drawn: dict[str, list[Group]] = {}
+  for line in lines:
+    if line.get('better') in SIGNS and line.get('unit') in UNITS:
+      _, unit = UNITS[line['unit']]
+      drawn.setdefault(unit, []).append((_tax_label(line), gains(line)))
+  for unit, groups in drawn.items():
     over = lines[0]['over']
+    scale = 'shares and scores of 0 to 1' if unit == 'of 1' else unit
     yield Picture(
-      'Alignment tax (Table 14)',
-      f'Difference to {over} on each task, paired by item, with its 95% '
-      'interval; BLEU and F1 in hundredths of their scale.',
-      dots(groups, f'difference to {over}', middle=0.0),
+      f'Alignment tax (Table 14), {scale}',
+      f'How far each model lies above {over} on each task, in {scale}, with '
+      'its 95% interval: to the right is better, and where less is better (−) '
+      'the difference is turned round. Paired by item, but for those marked '
+      '(not paired). What is neither better nor worse stands in the table.',
+      dots(groups, f'gain over {over}, {unit}', middle=0.0),
     )
 
 
-def _scaled(line: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns differences on a scale of 0 to 1."""
-  top = max((abs(x['mean']) for x in line['models'].values()), default=0.0)
-  scale = 100.0 if top > 10 else 1.0
-  return {
-    model: {key: x[key] / scale for key in ('mean', 'low', 'high')}
-    for model, x in line['differences'].items()
-  }
+SIGNS = {'higher': 1.0, 'lower': -1.0}
+
+
+def _tax_label(line: Mapping[str, Any]) -> str:
+  less = ' (−)' if line['better'] == 'lower' else ''
+  paired = all(x.get('paired') for x in line['differences'].values())
+  apart = '' if paired else ' (not paired)'
+  name = _words(f'{line["task"]} {line["metric"]}')
+  return f'{name}{less}, {line["shots"]}-shot{apart}'
+
+
+def gains(line: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the differences of a line: above 0 is better, 1 is its scale."""
+  scale = SIGNS[line['better']] / UNITS[line['unit']][0]
+  found = {}
+  for model, x in line['differences'].items():
+    low, high = sorted((x['low'] * scale, x['high'] * scale))
+    found[model] = {'mean': x['mean'] * scale, 'low': low, 'high': high}
+  return found

@@ -18,6 +18,8 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     missing(lines),
     differences(lines),
     *preferences(report.get('preference') or {}),
+    left_out(report.get('preference') or {}),
+    orders(report.get('preference') or {}),
     cost(report.get('compute') or {}),
   ]
 
@@ -104,6 +106,31 @@ def preferences(found: Mapping[str, Any]) -> Iterator[Table]:
     header = [f'over {found["baseline"]}, by {judge}', 'preferred']
     header += ['at equal length', 'length, own / its']
     yield Table('Preference', header, rows)
+
+
+def left_out(found: Mapping[str, Any]) -> Table:
+  """Returns what no judge was asked about, and why."""
+  rows = [[who, why] for who, why in (found.get('left_out') or {}).items()]
+  return Table('Left out', ['left out of preferences', 'why'], rows)
+
+
+def orders(found: Mapping[str, Any]) -> Table:
+  """Returns what a language model said when asked in both orders."""
+  rows = [
+    [
+      model,
+      str(counts['cases']),
+      str(counts['no_verdict']),
+      *(
+        '-' if counts[key] is None else f'{100 * counts[key]:.1f}%'
+        for key in ('both_orders_agree', 'first_wins')
+      ),
+    ]
+    for model, counts in (found.get('counts') or {}).items()
+  ]
+  header = ['a language model as the judge of', 'prompts', 'no verdict']
+  header += ['both orders agree', 'the first wins']
+  return Table('Orders', header, rows)
 
 
 def percent(value: Any) -> str:

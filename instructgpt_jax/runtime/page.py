@@ -130,18 +130,15 @@ def _head(report: Mapping[str, Any]) -> str:
 
 def _tiles(report: Mapping[str, Any]) -> str:
   tiles: list[tuple[str, str]] = []
-  for name, value in (report.get('win_rate') or {}).items():
-    if isinstance(value, Mapping) and not tiles:
-      label = f'{name.replace("_over_", " wins over ")} (95% from '
-      label += f'{100 * value["low"]:.0f} to {100 * value["high"]:.0f}%)'
-      tiles.append((f'{100 * value["mean"]:.1f}%', label))
+  tiles += _preferred(report)
   for key in ('gold_score', 'reward_score'):
     tiles += _change(report, key)
   accuracy = (report.get('reward_accuracy') or {}).get('validation')
   if accuracy is not None:
     tiles.append((f'{100 * accuracy:.1f}%', 'reward model, validation pairs'))
-  if isinstance(report.get('kl'), (int, float)):
-    tiles.append((f'{report["kl"]:.1f}', 'nats of KL per response'))
+  kl = (report.get('kl') or {}).get(_policy(report.get('kl') or {}))
+  if kl:
+    tiles.append((f'{kl["mean"]:.1f}', 'nats of KL per response'))
   if report.get('seconds'):
     tiles.append((duration(sum(report['seconds'].values())), 'all stages'))
   inner = ''.join(
@@ -151,10 +148,29 @@ def _tiles(report: Mapping[str, Any]) -> str:
   return f'<div class="tiles">{inner}</div>' if tiles else ''
 
 
+def _policy(models: Mapping[str, Any]) -> str | None:
+  """Returns which of them reinforcement learning trained, None of none."""
+  return next((m for m in ('ppo_ptx', 'ppo') if m in models), None)
+
+
+def _preferred(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """Returns the tile of the policy against the baseline, by the first judge."""
+  found = report.get('preference') or {}
+  for judge, of_judge in (found.get('judges') or {}).items():
+    policy = _policy(of_judge)
+    rate = of_judge[policy]['all'] if policy else None
+    if rate:
+      low, high = (f'{100 * rate[k]:.0f}' for k in ('low', 'high'))
+      label = f'{policy} preferred to {found["baseline"]}, by {judge} '
+      label += f'(95% from {low} to {high}%)'
+      return [(f'{100 * rate["mean"]:.1f}%', label)]
+  return []
+
+
 def _change(report: Mapping[str, Any], key: str) -> list[tuple[str, str]]:
   """Returns the tile 'from SFT to PPO', if both are known."""
   scores = report.get(key) or {}
-  last = next((m for m in ('ppo_ptx', 'ppo') if m in scores), None)
+  last = _policy(scores)
   means = [
     x.get('mean') if isinstance(x, Mapping) else x
     for x in (scores.get('sft'), scores.get(last))

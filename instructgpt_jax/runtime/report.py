@@ -32,7 +32,7 @@ _PER_MODEL = {  # report key -> (label, digits)
   'pretrain_loss': ('pretraining loss (nats per token)', 4),
   'pretrain_loss_over_base': ('pretraining loss above base', 4),
   'pretrain_loss_over_sft': ('pretraining loss above sft', 4),
-  'kl': ('KL to the initial policy (nats)', 2),
+  'kl': ('KL to sft (nats per response)', 2),
   'response_length': ('response length (tokens)', 1),
 }
 
@@ -126,7 +126,7 @@ def _aligned(cells: Iterable[str], widths: Sequence[int]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
   """Returns what the page and the terminal show, without what is absent."""
-  every = [_models(report), _wins(report), _reward(report), _effort(report)]
+  every = [_models(report), _reward(report), _effort(report)]
   every += evaluation_tables.tables(report)
   every.append(reward_figures.table(report.get('reward_model') or {}))
   return [table for table in every if table.rows]
@@ -137,7 +137,6 @@ def _models(report: Mapping[str, Any]) -> Table:
     *_PER_MODEL,
     'seconds',
     'params',
-    'win_rate',
     'ratings',
     'gold_parts',
     'compute',
@@ -151,28 +150,11 @@ def _models(report: Mapping[str, Any]) -> Table:
     label, digits = _PER_MODEL.get(key, (spoken(key), 3))
     cells = [interval_text(report[key].get(n), digits) for n in names]
     rows.append([label, *cells])
-  if isinstance(report.get('kl'), (int, float)):
-    policy = report.get('config')
-    of = policy if policy in names else next(reversed(names), '')
-    cells = [f'{report["kl"]:.2f}' if name == of else '' for name in names]
-    rows += [[_PER_MODEL['kl'][0], *cells]] if names else []
   return Table('Models', ['mean [95% interval]', *names], rows)
 
 
 def _by_model(value: Any) -> bool:
   return isinstance(value, Mapping) and any(m in value for m in _MODELS)
-
-
-def _wins(report: Mapping[str, Any]) -> Table:
-  rows = []
-  for name, value in (report.get('win_rate') or {}).items():
-    x = interval(value)
-    if x:
-      low, high = (f'{100 * x[k]:.1f}%' for k in ('low', 'high'))
-      n = str(x.get('n', ''))
-      rows.append([spoken(name), f'{100 * x["mean"]:.1f}%', low, high, n])
-  header = ['win rate (ties half)', 'mean', 'low', 'high', 'n']
-  return Table('Win rate', header, rows)
 
 
 def _reward(report: Mapping[str, Any]) -> Table:

@@ -14,7 +14,7 @@ from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.passes import Devices, Passes
 from instructgpt_jax.evals.task import Settings, Task
 from instructgpt_jax.evals.tasks import toxicity, truthfulqa
-from instructgpt_jax.stages import candidates, layouts, prompted
+from instructgpt_jax.stages import candidates, layouts, preferring, prompted
 from instructgpt_jax.stages.session import Session, describe
 
 ALL = ('all',)
@@ -75,17 +75,30 @@ def run(
   tasks = made(session.config)
   rows: dict[str, list[registry.Row]] = {}
   for name, folder in folders.items():
-    models: dict[str, Model] = {name: engine(session, name, folder)}
-    if prefix and name == 'base':
-      models[prompted.NAME] = prompted.Prompted(models[name], prefix['text'])
-    for each, model in models.items():
-      rows[each] = [
-        row
-        for shots, of_shots in tasks.items()
-        for row in asked(session.config, of_shots, shots, model)
-      ]
+    rows |= _of_model(session, name, folder, tasks, prefix)
   over = 'base' if 'base' in rows else next(iter(rows), '')
   return {'tasks': tables.table(rows, over)}
+
+
+def _of_model(
+  session: Session,
+  name: str,
+  folder: pathlib.Path,
+  tasks: Mapping[int, Mapping[str, Task | str]],
+  prefix: Mapping[str, Any] | None,
+) -> dict[str, list[registry.Row]]:
+  """Returns the rows of a model, which then leaves the devices."""
+  models: dict[str, Model] = {name: engine(session, name, folder)}
+  if prefix and name == 'base':
+    models[prompted.NAME] = prompted.Prompted(models[name], prefix['text'])
+  return {
+    each: [
+      row
+      for shots, of_shots in tasks.items()
+      for row in asked(session.config, of_shots, shots, model)
+    ]
+    for each, model in models.items()
+  }
 
 
 def asked(
@@ -131,6 +144,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
   """Yields what is wrong with the models, the tasks and their data."""
   evaluate = config.evaluate
   yield from candidates.problems(config)
+  yield from preferring.problems(config)
   for key in ('files', 'shot_files'):
     if not all(_pair(pair) for pair in evaluate[key]):
       yield f'evaluate.{key} {evaluate[key]}: {PAIRS}'

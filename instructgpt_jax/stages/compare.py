@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,7 +16,11 @@ from instructgpt_jax.runtime import comparison
 from instructgpt_jax.runtime.run import changed_settings, write_json
 
 COLUMNS = ('run', 'measure', 'model', 'mean', 'low', 'high', 'n')
-_NO_MEASURE = ('devices', 'compute', 'params', 'seconds', 'preference')
+# Of these the intervals lie deeper, or they are none.
+_NO_MEASURE = (
+  *('devices', 'compute', 'params', 'seconds', 'preference'),
+  *('reward_model', 'labeler_cv', 'gold_parts', 'ratings', 'reward_accuracy'),
+)
 
 
 def run(config: ConfigDict) -> None:
@@ -51,6 +55,7 @@ def write(
       'settings': changed_settings(configs[0], config),
       'x': _value(config, x) if x else None,
       'measures': measures(report),
+      'tasks': drawn(report),
     }
     for name, folder, report, config in zip(
       names, runs, reports, configs, strict=True
@@ -66,27 +71,83 @@ def write(
 
 
 def measures(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-  """Returns {measure: {model: interval}} of all that a report has."""
+  """Returns {measure: {model: interval}} of all that a report has.
+
+  What is of no language model stands under 'reward model'.
+  """
   found: dict[str, dict[str, Any]] = {}
   for key, value in report.items():
-    if key in _NO_MEASURE or not isinstance(value, Mapping):
-      continue
-    values = {k: v for k, v in value.items() if _is_interval(v)}
-    if values:
-      found[key] = values
-  for line in report.get('tasks') or []:
+    if key not in _NO_MEASURE and isinstance(value, Mapping):
+      found[key] = {k: v for k, v in value.items() if _is_interval(v)}
+  found |= _tasks(report.get('tasks') or [])
+  found |= _preferred(report.get('preference') or {})
+  for name in ('gold_parts', 'ratings'):
+    for model, values in (report.get(name) or {}).items():
+      for key, x in _intervals(values, name.replace('_', ' ')):
+        found.setdefault(key, {})[model] = x
+  numbers = {
+    key: {'mean': x, 'low': x, 'high': x}
+    for key, x in (report.get('reward_accuracy') or {}).items()
+    if isinstance(x, (int, float)) and 'pairs' not in key
+  }
+  for name in ('reward_model', 'labeler_cv'):
+    numbers |= dict(_intervals(report.get(name) or {}))
+  found |= {
+    f'reward model: {key}': {'reward model': x} for key, x in numbers.items()
+  }
+  return {measure: values for measure, values in found.items() if values}
+
+
+def _tasks(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+  found: dict[str, dict[str, Any]] = {}
+  for line in lines:
     if 'missing' not in line:
       name = f'{line["task"]} {line["metric"]}, {line["shots"]}-shot'
-      found[name] = line['models']
-  judges = (report.get('preference') or {}).get('judges') or {}
-  for judge, tables in judges.items():
-    over = report['preference']['baseline']
-    values = {m: t['all'] for m, t in tables.items() if t['all']}
-    found[f'preferred to {over} by {judge}'] = values
-  if isinstance(report.get('kl'), (int, float)):
-    kl = report['kl']
-    found['kl'] = {report['config']: {'mean': kl, 'low': kl, 'high': kl}}
+      found[name] = dict(line['models'])
+      if line.get('differences'):
+        found[f'{name}, over {line["over"]}'] = dict(line['differences'])
   return found
+
+
+def _preferred(preference: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+  """Returns the rates of all judges: of all prompts, of each kind, ..."""
+  found: dict[str, dict[str, Any]] = {}
+  for judge, tables in (preference.get('judges') or {}).items():
+    name = f'preferred to {preference["baseline"]} by {judge}'
+    for model, table in tables.items():
+      for key, x in _intervals(table):
+        measure = name if key == 'all' else f'{name}, {key}'
+        found.setdefault(measure, {})[model] = x
+  return found
+
+
+def _intervals(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
+  """Yields all intervals within a value, with their places."""
+  if _is_interval(value):
+    yield name, value
+    return
+  pairs: Iterable[tuple[Any, Any]] = ()
+  if isinstance(value, Mapping):
+    pairs = value.items()
+  elif isinstance(value, list):
+    known = ('n', 'predicted')  # what a row of a curve is of
+    pairs = (
+      (', '.join(f'{k} {row[k]:.3g}' for k in known if k in row), row)
+      for row in value
+      if isinstance(row, Mapping)
+    )
+  for key, part in pairs:
+    spoken = str(key).replace('_', ' ')
+    yield from _intervals(part, f'{name}, {spoken}' if name else spoken)
+
+
+def drawn(report: Mapping[str, Any]) -> list[str]:
+  """Returns the tasks' measures of which one way is better: what is drawn."""
+  return [
+    f'{line["task"]} {line["metric"]}, {line["shots"]}-shot'
+    for line in report.get('tasks') or []
+    if line.get('better') in ('higher', 'lower')
+  ]
 
 
 def _is_interval(value: Any) -> bool:

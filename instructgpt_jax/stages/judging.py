@@ -1,235 +1,236 @@
-"""What models write on held-out prompts: scores, losses, KL, win rates."""
+"""What models write on held-out prompts: scores, losses, KL.
+
+Models come one after another, then the reward model, then the SFT model as
+the reference: one is on the devices at a time.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from instructgpt_jax import placement
-from instructgpt_jax.data import pipeline
+from instructgpt_jax import simulation
+from instructgpt_jax.data import schema
 from instructgpt_jax.evals import intervals
-from instructgpt_jax.runtime import distributed, interrupts, metrics
-from instructgpt_jax.stages import candidates, inputs, responses
+from instructgpt_jax.runtime import distributed, metrics
+from instructgpt_jax.stages import (
+  candidates,
+  documents,
+  foreign,
+  inputs,
+  keeping,
+  responses,
+)
+from instructgpt_jax.stages.responses import Response
 from instructgpt_jax.stages.session import Session
-from instructgpt_jax.steps import sft as sft_lib
+
+SEED = 10  # added to the run's: of the noise that answers are drawn with
+NOT_TRAINED = ('base', 'base_prompted', 'sft')  # by reinforcement
 
 
 @dataclasses.dataclass
-class Judged:
+class Written:
+  """What one model wrote, and what was measured while it was there."""
+
+  sampled: Sequence[Response]  # at T = 1
+  greedy: Sequence[Response]
+  # Of its own text: summed nats and tokens. None for another tokenizer, whose
+  # tokens are others.
+  document_loss: np.ndarray | None = None
+  document_tokens: np.ndarray | None = None
+  logp: np.ndarray | None = None  # of `sampled`, where a KL is asked for
+
+
+class Judged(NamedTuple):
   """What one model did on the held-out prompts and documents."""
 
-  sampled: list[responses.Response]  # at T = 1
-  greedy: list[responses.Response]
+  written: Written
   reward: np.ndarray  # of `sampled`
-  document_loss: np.ndarray  # summed nats
-  document_tokens: np.ndarray
   gold: np.ndarray | None  # of `sampled`, where a gold scorer exists
   greedy_gold: np.ndarray | None
-  kl: np.ndarray | None  # against the SFT model; None for the base
+  kl: np.ndarray | None  # of `sampled` against the SFT model
 
 
-def run(
-  session: Session, folders: Mapping[str, pathlib.Path]
+def written(
+  session: Session, name: str, folder: pathlib.Path, kept: keeping.Kept
+) -> Written:
+  """Returns what a model writes on the held-out prompts; then it is gone."""
+  config = session.config
+  own = name in ('base', 'sft', config.name)
+  found = candidates.opened(session, folder, own=own)
+  theirs = keeping.Named(kept, found.session, found.model, found.params, name)
+  rows = inputs.prompts(session, 'heldout')[: config.evaluate.prompts]
+  if found.session.tokenizer.fingerprint() != session.tokenizer.fingerprint():
+    sampled, greedy = (
+      foreign.answers(session, found, rows, t, theirs) for t in (1.0, 0.0)
+    )
+    return Written(sampled, greedy)
+  sampled, greedy = (
+    responses.write(
+      session,
+      found.model,
+      found.params,
+      rows,
+      sampling=session.sampling(temperature),
+      batch_size=config.evaluate.batch_size,
+      seed=config.seed + SEED,
+      kept=theirs,
+    )
+    for temperature in (1.0, 0.0)
+  )
+  logp = None
+  if name not in NOT_TRAINED:
+    logp = responses.logps(session, found.model, found.params, sampled, theirs)
+  loss, tokens = documents.losses(session, found, theirs)
+  return Written(sampled, greedy, loss, tokens, logp)
+
+
+def judged(
+  session: Session, models: Mapping[str, Written], kept: keeping.Kept
 ) -> dict[str, Judged]:
-  """Returns what all models do that have the run's tokenizer.
+  """Returns everything that is measured of the models.
 
   Prompts with every model's answer go to `evaluate/samples.jsonl`.
   """
-  judged = {}
-  for name, folder in folders.items():
-    own = name in ('base', 'sft', session.config.name)
-    found = candidates.opened(session, folder, own=own)
-    if found.session.tokenizer.fingerprint() == session.tokenizer.fingerprint():
-      judged[name] = judge(session, found, with_kl=name not in ('base', 'sft'))
+  rewards = scored(session, {n: w.sampled for n, w in models.items()}, kept)
+  kls = _kls(session, models, kept)
+  found = {
+    name: Judged(
+      one,
+      rewards[name],
+      inputs.gold_totals(session, one.sampled),
+      inputs.gold_totals(session, one.greedy),
+      kls.get(name),
+    )
+    for name, one in models.items()
+  }
   with metrics.Writer(
     session.run.folder('evaluate'), tensorboard=False
   ) as writer:
     writer.truncate(-1)
     if distributed.is_main():
-      writer.write_samples(0, side_by_side(session, judged))
-  return judged
-
-
-def judge(
-  session: Session, found: candidates.Opened, *, with_kl: bool
-) -> Judged:
-  """Returns everything measured of one model."""
-  config, model, params = session.config, found.model, found.params
-  rows = inputs.prompts(session, 'heldout')[: config.evaluate.prompts]
-
-  def write(temperature: float) -> list[responses.Response]:
-    return responses.write(
-      session,
-      model,
-      params,
-      rows,
-      sampling=session.sampling(temperature),
-      batch_size=config.evaluate.batch_size,
-      seed=config.seed + 10,
-    )
-
-  sampled, greedy = write(1.0), write(0.0)
-  scalar = session.scalar_model()
-  loss, tokens = document_losses(session, found)
-  return Judged(
-    sampled=sampled,
-    greedy=greedy,
-    reward=responses.scores(
-      session, scalar, session.load('reward', scalar), sampled
-    ),
-    document_loss=loss,
-    document_tokens=tokens,
-    gold=inputs.gold_totals(session, sampled),
-    greedy_gold=inputs.gold_totals(session, greedy),
-    kl=_kl(session, found, sampled) if with_kl else None,
-  )
-
-
-def _kl(
-  session: Session, found: candidates.Opened, written: list[responses.Response]
-) -> np.ndarray:
-  """Returns [n] log pi / pi_SFT of each response (k1, nats per response)."""
-  logp = responses.logps(session, found.model, found.params, written)
-  model = session.language_model()
-  reference = session.load('sft', model)
-  return logp - responses.logps(session, model, reference, written)
-
-
-def document_losses(
-  session: Session, found: candidates.Opened
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the summed loss and the token count of held-out documents."""
-  settings = session.config.evaluate
-  compiled = jax.jit(
-    functools.partial(
-      sft_lib.token_nll, model=found.model, chunk=session.config.sft.chunk
-    )
-  )
-  losses, counts = [], []
-  rows = inputs.text_rows(session, 'heldout')[: settings.documents]
-  for batch in pipeline.token_batches_once(
-    rows,
-    batch_size=settings.batch_size,
-    local=placement.local_rows(session.mesh, settings.batch_size),
-  ):
-    interrupts.leave_if_asked()
-    placed = placement.put_batch(batch, session.mesh)
-    with session.on_mesh():
-      nll = compiled(found.params, placed)
-    host = distributed.fetch((nll, placed.segments, placed.loss_mask))
-    for loss, segments, mask in zip(*host, strict=True):
-      learned = np.where(mask, segments, 0)
-      number = int(segments.max()) + 1
-      weights = loss.astype(np.float64)
-      losses += list(np.bincount(segments, weights, number)[1:])
-      counts += list(np.bincount(learned, minlength=number)[1:])
-  kept = np.array(counts) > 0
-  limit = settings.documents
-  return np.array(losses)[kept][:limit], np.array(counts)[kept][:limit]
-
-
-def summary(judged: dict[str, Judged]) -> dict[str, Any]:
-  """Returns the tables of report.json, each figure with its interval."""
-  mean = lambda x: intervals.mean_interval(x).as_dict()  # noqa: E731
-  report: dict[str, Any] = {
-    'reward_score': {name: mean(j.reward) for name, j in judged.items()},
-    'response_length': {
-      name: mean([w.length for w in j.sampled]) for name, j in judged.items()
-    },
-    'pretrain_loss': {
-      name: _loss_of(j).as_dict() for name, j in judged.items()
-    },
-  }
-  for other in ('base', 'sft'):
-    if other in judged:
-      report[f'pretrain_loss_over_{other}'] = _rises(judged, other)
-  gold = {n: j for n, j in judged.items() if j.gold is not None}
-  if gold:
-    report['gold_score'] = {n: mean(j.gold) for n, j in gold.items()}
-    report['gold_score_greedy'] = {
-      n: mean(j.greedy_gold) for n, j in gold.items()
-    }
-  report['win_rate'] = _win_rates(judged)
-  for judgement in judged.values():
-    if judgement.kl is not None:
-      report['kl'] = float(judgement.kl.mean())
-  return report
-
-
-def _loss_of(judged: Judged) -> intervals.Interval:
-  nothing = np.zeros_like(judged.document_loss)
-  return intervals.loss_difference(
-    judged.document_loss, nothing, judged.document_tokens
-  )
-
-
-def _rises(judged: dict[str, Judged], other: str) -> dict[str, Any]:
-  """Returns how far each model's pre-training loss lies above `other`'s.
-
-  Paired by document, so the interval is that of the difference.
-  """
-  reference = judged[other]
-  return {
-    name: intervals.loss_difference(
-      j.document_loss, reference.document_loss, reference.document_tokens
-    ).as_dict()
-    for name, j in judged.items()
-    if name != other
-  }
-
-
-def _win_rates(judged: dict[str, Judged]) -> dict[str, Any]:
-  """Returns how often the trained policy beats the SFT model.
-
-  By the gold score at T = 1 and greedy where there is one, else by the
-  reward model, which the policy was trained on: then the name says so.
-  """
-  found: dict[str, Any] = {}
-  if 'sft' not in judged:
-    return found
-  sft = judged['sft']
-  for name, j in judged.items():
-    if name in ('base', 'base_prompted', 'sft'):
-      continue
-    pair = f'{name}_over_sft'
-    if j.gold is None or sft.gold is None:
-      rate = intervals.win_rate(j.reward, sft.reward)
-      found[f'{pair}_by_reward_model'] = rate.as_dict()
-      continue
-    found[pair] = intervals.win_rate(j.gold, sft.gold).as_dict()
-    if j.greedy_gold is not None and sft.greedy_gold is not None:
-      found[f'{pair}_greedy'] = intervals.win_rate(
-        j.greedy_gold, sft.greedy_gold
-      ).as_dict()
+      writer.write_samples(0, side_by_side(session, found))
   return found
 
 
+def scored(
+  session: Session,
+  answers: Mapping[str, Sequence[Response]],
+  kept: keeping.Kept,
+) -> dict[str, np.ndarray]:
+  """Returns the reward model's score of each answer of each model."""
+  model = session.scalar_model()
+  params = session.load('reward', model)
+  theirs = keeping.Named(kept, session, model, params, 'reward model')
+  return {
+    name: responses.scores(session, model, params, of, theirs)
+    for name, of in answers.items()
+  }
+
+
+def _kls(
+  session: Session, models: Mapping[str, Written], kept: keeping.Kept
+) -> dict[str, np.ndarray]:
+  """Returns log pi / pi_SFT of each response (k1, nats) of each policy."""
+  asked = {n: w for n, w in models.items() if w.logp is not None}
+  if not asked:
+    return {}
+  model = session.language_model()
+  params = session.load('sft', model)
+  theirs = keeping.Named(kept, session, model, params, 'sft, as the reference')
+  return {
+    name: one.logp
+    - responses.logps(session, model, params, one.sampled, theirs)
+    for name, one in asked.items()
+    if one.logp is not None
+  }
+
+
+def summary(models: Mapping[str, Judged]) -> dict[str, Any]:
+  """Returns the tables of report.json, each figure with its interval."""
+  report: dict[str, Any] = {
+    'reward_score': {n: _mean(j.reward) for n, j in models.items()},
+    'response_length': {
+      name: _mean([w.length for w in j.written.sampled])
+      for name, j in models.items()
+    },
+    'pretrain_loss': {
+      name: _rise(j.written, None)
+      for name, j in models.items()
+      if j.written.document_loss is not None
+    },
+  }
+  for other in ('base', 'sft'):
+    if other in models:
+      reference = models[other].written
+      report[f'pretrain_loss_over_{other}'] = {
+        name: _rise(j.written, reference)
+        for name, j in models.items()
+        if name != other and j.written.document_loss is not None
+      }
+  tables = {
+    'gold_score': {n: j.gold for n, j in models.items()},
+    'gold_score_greedy': {n: j.greedy_gold for n, j in models.items()},
+    'kl': {n: j.kl for n, j in models.items()},
+  }
+  for key, values in tables.items():
+    found = {n: _mean(x) for n, x in values.items() if x is not None}
+    if found:
+      report[key] = found
+  return report
+
+
+def _mean(x: Any) -> dict[str, Any]:
+  return intervals.mean_interval(x).as_dict()
+
+
+def _rise(written: Written, reference: Written | None) -> dict[str, Any]:
+  """Returns how far the pre-training loss lies above that of a reference.
+
+  Paired by document, so the interval is that of the difference.
+  """
+  loss, tokens = written.document_loss, written.document_tokens
+  assert loss is not None and tokens is not None
+  other = np.zeros_like(loss) if reference is None else reference.document_loss
+  assert other is not None
+  return intervals.loss_difference(loss, other, tokens).as_dict()
+
+
+def parts(written: Sequence[Response]) -> dict[str, Any]:
+  """Returns the parts of the gold score with their intervals."""
+  gold = [simulation.gold(w.row, w.text, w.ended) for w in written]
+  return {
+    part: _mean([getattr(g, part) for g in gold])
+    for part in ('correct', 'constraint', 'brevity', 'politeness')
+  }
+
+
 def side_by_side(
-  session: Session, judged: dict[str, Judged]
+  session: Session, models: Mapping[str, Judged]
 ) -> list[dict[str, Any]]:
   """Returns prompts with every model's answer and its scores."""
   shown = []
   for i in range(session.config.evaluate.pairs_shown):
     answers = {
-      name: j.sampled[i] for name, j in judged.items() if i < len(j.sampled)
+      name: j.written.sampled[i]
+      for name, j in models.items()
+      if i < len(j.written.sampled)
     }
     if not answers:
       break
     scores = {}
     for name in answers:
-      scores[name] = {'reward': float(judged[name].reward[i])}
-      gold = judged[name].gold
+      scores[name] = {'reward': float(models[name].reward[i])}
+      gold = models[name].gold
       if gold is not None:
         scores[name]['gold'] = float(gold[i])
     shown.append(
       {
-        'prompt': next(iter(answers.values())).row['prompt'],
+        'prompt': schema.question(next(iter(answers.values())).row),
         'responses': {name: w.text for name, w in answers.items()},
         'scores': scores,
       }

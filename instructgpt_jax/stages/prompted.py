@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from instructgpt_jax.evals.engine import Engine
+from instructgpt_jax.data import pipeline
+from instructgpt_jax.data.tokenizer import Tokenizer
+from instructgpt_jax.evals import writing
 from instructgpt_jax.evals.model import Model, Request
 from instructgpt_jax.runtime import distributed
-from instructgpt_jax.stages import inputs, judging, reading, responses
+from instructgpt_jax.stages import (
+  candidates,
+  inputs,
+  judging,
+  keeping,
+  reading,
+  responses,
+)
 from instructgpt_jax.stages.responses import Response
 from instructgpt_jax.stages.session import Session
 
@@ -63,23 +74,122 @@ class Prompted:
     )
 
 
-def chosen(session: Session, model: Engine) -> tuple[str, list[float]]:
-  """Returns the prefix of most reward on validation prompts, and all scores.
+def chosen(
+  session: Session, folder: pathlib.Path, kept: keeping.Kept
+) -> dict[str, Any]:
+  """Returns {'text': the prefix of most reward, 'reward_scores': of all}.
 
-  What the reward model reads is the prompt without the prefix.
+  On validation prompts; what the reward model reads is the prompt without the
+  prefix. And `note`, where there is room for no demonstration.
   """
   settings = session.config.evaluate.prompted
   found = distributed.decide(lambda: list(prefixes(session)))
   rows = inputs.prompts(session, 'probe')[: settings.prompts]
-  scalar = session.scalar_model()
-  params = session.load('reward', scalar)
-  means = []
-  for prefix in found:
-    written = answers(session, Prompted(model, prefix), rows, 0.0)
-    means.append(
-      float(responses.scores(session, scalar, params, written).mean())
+  written = _written(session, folder, found, rows, (0.0,), kept)
+  scores = judging.scored(
+    session, {str(i): of[0] for i, of in enumerate(written)}, kept
+  )
+  means = [float(scores[str(i)].mean()) for i in range(len(found))]
+  best = found[int(np.argmax(means))]
+  chosen = {'text': best, 'reward_scores': means}
+  if not any(found):
+    chosen['note'] = (
+      'no demonstration leaves room for a prompt and its answer: '
+      f'{NAME} is the base model'
     )
-  return found[int(np.argmax(means))], means
+  return chosen
+
+
+def written(
+  session: Session,
+  folder: pathlib.Path,
+  prefix: str,
+  base: judging.Written,
+  kept: keeping.Kept,
+) -> judging.Written:
+  """Returns what the base model writes behind a prefix."""
+  rows = inputs.prompts(session, 'heldout')[: session.config.evaluate.prompts]
+  [found] = _written(session, folder, [prefix], rows, (1.0, 0.0), kept)
+  # Documents are read without a prefix.
+  return dataclasses.replace(base, sampled=found[0], greedy=found[1])
+
+
+def _written(
+  session: Session,
+  folder: pathlib.Path,
+  prefixes: Sequence[str],
+  rows: Any,
+  temperatures: Sequence[float],
+  kept: keeping.Kept,
+) -> list[list[list[Response]]]:
+  """Returns of each prefix, of each temperature, the answers to all rows."""
+  found = candidates.opened(session, folder, own=True)
+  theirs = keeping.Named(kept, session, found.model, found.params, NAME)
+  return [
+    [
+      _answers(session, found, theirs, prefix, rows, temperature)
+      for temperature in temperatures
+    ]
+    for prefix in prefixes
+  ]
+
+
+def _answers(
+  session: Session,
+  found: candidates.Opened,
+  kept: keeping.Named,
+  prefix: str,
+  rows: Any,
+  temperature: float,
+) -> list[Response]:
+  """Returns an answer to each prompt, cut where an example would begin."""
+  data, words = session.config.data, session.tokenizer
+  records = pipeline.rows_of(rows, range(len(rows)))
+  before = words.encode(prefix)
+  longest = found.model.cfg.max_length - data.response_length
+  begin = len(words.prefix)  # which the tokens of a prompt begin with
+  asked = [
+    [*words.prefix, *before, *record['tokens'][begin:]][-longest:]
+    for record in records
+  ]
+  ends = writing.Ends(words, data.response_length, (end(session),))
+  ids = responses.written(
+    session,
+    found.model,
+    found.params,
+    [{'tokens': np.array(one, np.int32)} for one in asked],
+    sampling=session.sampling(temperature),
+    batch_size=session.config.evaluate.batch_size,
+    seed=session.config.seed + judging.SEED,
+    length=max(map(len, asked)),
+    stop_ids=session.everywhere(lambda: jnp.array(ends.ids())),
+    kept=kept,
+  )
+  return [
+    responses.built(
+      session, record, cut(words, one, end(session)), pad_id=words.pad_id
+    )
+    for record, one in zip(records, ids, strict=True)
+  ]
+
+
+def cut(words: Tokenizer, ids: Sequence[int], stop: str) -> list[int]:
+  """Returns the ids before `stop`, as they were written, and EOS after them.
+
+  Only what shares a token with the stop string is encoded anew. Without it, or
+  EOS, the text was cut off and stays as it is.
+  """
+  at = next((i for i, x in enumerate(ids) if x in words.stop_ids), len(ids))
+  kept = list(ids[:at])
+  text = words.decode(kept)
+  if stop not in text:
+    return list(ids[: at + 1])
+  text = text[: text.index(stop)]
+  while not text.startswith(words.decode(kept)):
+    kept.pop()
+  rest = text[len(words.decode(kept)) :]
+  more = words.encode_batch([rest], behind=True)[0] if rest else []
+  return [*kept, *more, words.eos_id][: len(ids)]
 
 
 def prefixes(session: Session) -> Iterator[str]:
@@ -111,57 +221,3 @@ def prefixes(session: Session) -> Iterator[str]:
 def end(session: Session) -> str:
   """Returns what stands between examples; answers of the world have a line."""
   return '\n' if session.config.data.source == 'world' else '\n\n'
-
-
-def judge(
-  session: Session, model: Model, base: judging.Judged
-) -> judging.Judged:
-  """Returns what `judging.judge` does of the base model behind a prefix."""
-  rows = inputs.prompts(session, 'heldout')[: session.config.evaluate.prompts]
-  sampled, greedy = (answers(session, model, rows, t) for t in (1.0, 0.0))
-  scalar = session.scalar_model()
-  return dataclasses.replace(
-    base,  # documents are read without a prefix
-    sampled=sampled,
-    greedy=greedy,
-    reward=responses.scores(
-      session, scalar, session.load('reward', scalar), sampled
-    ),
-    gold=inputs.gold_totals(session, sampled),
-    greedy_gold=inputs.gold_totals(session, greedy),
-  )
-
-
-def answers(
-  session: Session, model: Model, rows: Any, temperature: float
-) -> list[Response]:
-  """Returns an answer to each prompt, cut where an example would begin."""
-  records = [rows[i] for i in range(len(rows))]
-  texts = model.generate(
-    [record['prompt'] for record in records],
-    max_tokens=session.config.data.response_length,
-    stop=(end(session),),
-    temperature=temperature,
-    seed=session.config.seed + 10,
-  )
-  return [
-    _response(session, record, text)
-    for record, text in zip(records, texts, strict=True)
-  ]
-
-
-def _response(session: Session, record: dict[str, Any], text: str) -> Response:
-  data, words = session.config.data, session.tokenizer
-  text = text.strip()
-  ids = [*words.encode(text), words.eos_id]
-  ended = len(ids) <= data.response_length
-  ids = ids[: data.response_length]
-  prompt = list(record['tokens'])[-data.prompt_length :]
-  first, whole = data.prompt_length, data.prompt_length + data.response_length
-  tokens = np.full(whole, words.pad_id, np.int32)
-  mask = np.zeros(whole, bool)
-  tokens[first - len(prompt) : first] = prompt
-  tokens[first : first + len(ids)] = ids
-  mask[first - len(prompt) : first + len(ids)] = True
-  nothing = np.zeros(data.response_length, np.float32)
-  return Response(record, text, ended, tokens, mask, nothing, len(ids))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from instructgpt_jax import placement
 from instructgpt_jax.data import pipeline
 from instructgpt_jax.runtime import distributed, interrupts
+from instructgpt_jax.stages import keeping
+from instructgpt_jax.stages.keeping import Named
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import reward as reward_lib
 from instructgpt_jax.steps import rollout as rollout_lib
@@ -24,12 +28,11 @@ from instructgpt_jax.types import Generation, Params
 class Response:
   """One answer: its text, and the arrays it came from."""
 
-  row: dict[str, Any]  # the prompt's record, in the main process; else empty
+  row: dict[str, Any]  # the prompt's record
   text: str
   ended: bool  # whether the policy wrote the stop token
   tokens: np.ndarray  # [L], the left-padded prompt included
   mask: np.ndarray  # [L]
-  logp: np.ndarray  # [R]
   length: int  # response tokens, the stop token included
 
 
@@ -42,28 +45,106 @@ def write(
   sampling: rollout_lib.Sampling,
   batch_size: int,
   seed: int,
+  kept: Named | None = None,
 ) -> list[Response]:
   """Returns one response per row, in order.
 
   Row i draws its noise from (seed, i), so that batch size, mesh and
-  neighbours do not change what is written.
+  neighbours do not change what is written. With `kept` batches are on the
+  disk as they come.
+  """
+  ids = written(
+    session,
+    model,
+    params,
+    rows,
+    sampling=sampling,
+    batch_size=batch_size,
+    seed=seed,
+    kept=kept,
+  )
+  records = pipeline.rows_of(rows, range(len(rows)))
+  return [
+    built(session, *pair, pad_id=sampling.pad_id)
+    for pair in zip(records, ids, strict=True)
+  ]
+
+
+def written(
+  session: Session,
+  model: nn.Module,
+  params: Params,
+  rows: Sequence[dict[str, Any]],
+  *,
+  sampling: rollout_lib.Sampling,
+  batch_size: int,
+  seed: int,
+  length: int = 0,
+  stop_ids: jax.Array | None = None,
+  kept: Named | None = None,
+) -> list[list[int]]:
+  """Returns the ids written after each row, the stop token among them.
+
+  `length` is what prompts are padded to (0: data.prompt_length), `stop_ids`
+  what ends a response, if not the tokenizer's.
   """
   compiled = _generate(model, sampling)
+  length = length or session.config.data.prompt_length
+  stops = session.stop_ids if stop_ids is None else stop_ids
   key = session.everywhere(lambda: jax.random.key(seed))
-  length = session.config.data.prompt_length
-  written: list[Response] = []
-  for batch in pipeline.prompt_batches_once(
-    rows,
-    batch_size=batch_size,
-    length=length,
-    local=placement.local_rows(session.mesh, batch_size),
-  ):
+  batches = enumerate(
+    pipeline.prompt_batches_once(
+      rows,
+      batch_size=batch_size,
+      length=length,
+      pad_id=sampling.pad_id,
+      local=placement.local_rows(session.mesh, batch_size),
+    )
+  )
+
+  def compute(i: int) -> list[list[int]]:
     interrupts.leave_if_asked()
+    batch = next(batch for number, batch in batches if number == i)
     prompts = placement.put_batch(batch, session.mesh)
     with session.on_mesh():
-      generation = compiled(params, prompts, session.stop_ids, key)
-    written += _responses(session, rows, len(written), generation)
-  return written
+      generation = compiled(params, prompts, stops, key)
+    # The last batch ends in rows without a prompt.
+    return _ids(distributed.fetch(generation))[: len(rows) - i * batch_size]
+
+  asked = _asked(rows, batch_size, kept)
+  how = [length, sampling.max_new_tokens, sampling.temperature, seed]
+  how.append(np.asarray(stops).tolist() if kept else 0)
+  found = _each(
+    kept, 'answers', [[how, i, one] for i, one in enumerate(asked)], compute
+  )
+  return list(itertools.chain.from_iterable(found))
+
+
+def _asked(
+  rows: Sequence[dict[str, Any]], size: int, kept: Named | None
+) -> list[str]:
+  """Returns for each batch of prompts what it is known by."""
+  starts = range(0, len(rows), size)
+  if kept is None:
+    return ['' for _ in starts]
+  parts = (range(i, min(i + size, len(rows))) for i in starts)
+  return [
+    keeping.digest(
+      *(np.asarray(row['tokens']) for row in pipeline.rows_of(rows, part))
+    )
+    for part in parts
+  ]
+
+
+def _each(
+  kept: Named | None,
+  what: str,
+  asked: Sequence[Any],
+  compute: Callable[[int], Any],
+) -> list[Any]:
+  if kept is None:
+    return [compute(i) for i in range(len(asked))]
+  return kept.each(what, asked, compute)
 
 
 @functools.lru_cache(maxsize=8)
@@ -75,30 +156,28 @@ def _generate(model: nn.Module, sampling: rollout_lib.Sampling) -> Any:
   )
 
 
-def _responses(
-  session: Session,
-  rows: Sequence[dict[str, Any]],
-  start: int,
-  generation: Generation,
-) -> list[Response]:
-  """Returns what was written for the rows from `start` on."""
-  host: Generation = distributed.fetch(generation)
+def _ids(host: Generation) -> list[list[int]]:
   first = host.tokens.shape[1] - host.response_mask.shape[1]
-  here = range(start, min(len(rows), start + len(host.tokens)))
-  # Only the main process shows and ranks texts, and reads the records for it.
-  records: list[dict[str, Any]] = [{} for _ in here]
-  if distributed.is_main():
-    records = pipeline.rows_of(rows, here)
-  found = []
-  # The last batch ends in rows without a prompt, which zip leaves out.
-  for row, tokens, mask, answer, logp in zip(
-    records, host.tokens, host.mask, host.response_mask, host.logp, strict=False
-  ):
-    ids = tokens[first:][answer]
-    ended = bool(len(ids)) and ids[-1] in session.tokenizer.stop_ids
-    text = session.tokenizer.decode(ids[:-1] if ended else ids)
-    found.append(Response(row, text, bool(ended), tokens, mask, logp, len(ids)))
-  return found
+  return [
+    tokens[first:][answer].tolist()
+    for tokens, answer in zip(host.tokens, host.response_mask, strict=True)
+  ]
+
+
+def built(
+  session: Session, row: dict[str, Any], ids: Sequence[int], *, pad_id: int
+) -> Response:
+  """Returns a response of these ids to the prompt of a row."""
+  words, data = session.tokenizer, session.config.data
+  ids, prompt = list(ids), row['tokens']
+  first, whole = data.prompt_length, data.prompt_length + data.response_length
+  tokens, mask = np.full(whole, pad_id, np.int32), np.zeros(whole, bool)
+  tokens[first - len(prompt) : first] = prompt
+  tokens[first : first + len(ids)] = ids
+  mask[first - len(prompt) : first + len(ids)] = True
+  ended = bool(ids) and ids[-1] in words.stop_ids
+  text = words.decode(ids[:-1] if ended else ids)
+  return Response(row, text, ended, tokens, mask, len(ids))
 
 
 def scores(
@@ -106,9 +185,11 @@ def scores(
   model: nn.Module,
   params: Params,
   written: Sequence[Response],
+  kept: Named | None = None,
 ) -> np.ndarray:
   """Returns [n] the reward model's score of each response."""
-  return _in_batches(session, functools.partial(_score(model), params), written)
+  score = functools.partial(_score(model), params)
+  return _in_batches(session, score, written, 'scores', kept)
 
 
 def logps(
@@ -116,16 +197,13 @@ def logps(
   model: nn.Module,
   params: Params,
   written: Sequence[Response],
+  kept: Named | None = None,
 ) -> np.ndarray:
   """Returns [n] the log-probability of each whole response at T = 1."""
   first = session.config.data.prompt_length
-  logp = _in_batches(
-    session,
-    functools.partial(_analyze(model, first, session.config.ppo.chunk), params),
-    written,
-  )
-  answers = np.stack([r.mask[first:] for r in written])
-  return np.where(answers, logp, 0.0).sum(1)
+  analyze = _analyze(model, first, session.config.ppo.chunk)
+  logp = functools.partial(analyze, params)
+  return _in_batches(session, logp, written, 'log-probabilities', kept)
 
 
 @functools.lru_cache(maxsize=8)
@@ -136,7 +214,7 @@ def _score(model: nn.Module) -> Any:
 @functools.lru_cache(maxsize=8)
 def _analyze(model: nn.Module, prompt_length: int, chunk: int) -> Any:
   def logp(params: Params, tokens: jax.Array, mask: jax.Array) -> jax.Array:
-    return rollout_lib.analyze(
+    found = rollout_lib.analyze(
       params,
       tokens,
       mask,
@@ -144,28 +222,36 @@ def _analyze(model: nn.Module, prompt_length: int, chunk: int) -> Any:
       prompt_length=prompt_length,
       chunk=chunk,
     )[0]
+    return jnp.where(mask[:, prompt_length:], found, 0.0).sum(1)
 
   return jax.jit(logp)
 
 
 def _in_batches(
-  session: Session, fn: Any, written: Sequence[Response]
+  session: Session,
+  fn: Any,
+  written: Sequence[Response],
+  what: str = '',
+  kept: Named | None = None,
 ) -> np.ndarray:
   """Returns fn(tokens, mask) of all rows, in batches of one shape."""
   size = session.config.evaluate.batch_size
-  found = []
-  for start in range(0, len(written), size):
+  parts = [written[i : i + size] for i in range(0, len(written), size)]
+
+  def compute(i: int) -> list[float]:
     interrupts.leave_if_asked()
-    part = written[start : start + size]
-    rows = [*part, *[part[-1]] * (size - len(part))]
+    rows = [*parts[i], *[parts[i][-1]] * (size - len(parts[i]))]
     tokens, mask = placement.put_batch(
-      placement.local_part(
-        (np.stack([r.tokens for r in rows]), np.stack([r.mask for r in rows])),
-        session.mesh,
-      ),
-      session.mesh,
+      placement.local_part(_stacked(rows), session.mesh), session.mesh
     )
     with session.on_mesh():
       result = distributed.fetch(fn(tokens, mask))
-    found.append(result[: len(part)])
-  return np.concatenate(found)
+    return result[: len(parts[i])].tolist()
+
+  asked = [keeping.digest(*_stacked(part)) if kept else '' for part in parts]
+  found = _each(kept, what, asked, compute)
+  return np.array(list(itertools.chain.from_iterable(found)))
+
+
+def _stacked(rows: Sequence[Response]) -> tuple[np.ndarray, np.ndarray]:
+  return np.stack([r.tokens for r in rows]), np.stack([r.mask for r in rows])

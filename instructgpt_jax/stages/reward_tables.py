@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,75 +20,95 @@ from instructgpt_jax.evals.reward_model import (
 from instructgpt_jax.evals.reward_model.scorer import Scorer
 from instructgpt_jax.evals.task import Settings
 from instructgpt_jax.evals.tasks import reward_bench
-from instructgpt_jax.stages import inputs, layouts, reading, responses, sources
+from instructgpt_jax.stages import (
+  earlier,
+  inputs,
+  judging,
+  keeping,
+  labelers,
+  layouts,
+  reading,
+  responses,
+  sources,
+)
 from instructgpt_jax.stages.session import Session
-from instructgpt_jax.types import Params
 
 SEQUENCES = 64  # that padding and neighbours are tried on
 
 Record = dict[str, Any]
 
 
-def run(session: Session, settings: Settings) -> dict[str, Any]:
+def run(
+  session: Session, settings: Settings, kept: keeping.Kept
+) -> dict[str, Any]:
   """Returns report['reward_model'], each part where there is data for it.
 
-  labels: `accuracy.table` of the comparisons that were held out of training.
+  labels: `accuracy.table` of the comparisons that were held out of training,
+  by their prompt or their labeler.
   invariance: `invariance.table`. best_of_n: `best_of_n.curve` of the SFT model
   by the gold score. sets: {LLMBar, PandaLM: accuracy, or what is missing}.
   """
+  found = _scored(session, settings)
+  if session.config.evaluate.best_of.samples > 1:
+    found |= _best_of_n(session, kept)
+  return found
+
+
+def _scored(session: Session, settings: Settings) -> dict[str, Any]:
+  """Returns what it makes of texts that are there; then it is gone."""
   model = session.scalar_model()
-  params = session.load('reward', model)
   devices = Devices(
     session.mesh, session.rules, layouts.decode_rules(session.config)
   )
   score = Scorer(
     model,
-    params,
+    session.load('reward', model),
     devices,
     session.tokenizer,
     tokens=session.config.evaluate.tokens,
     chat_format=session.config.data.chat,
   )
-  found: dict[str, Any] = {'sets': _sets(settings, score)}
-  held_out = _comparisons(session, 'validation')
-  ordered = [r for r in held_out if not records.all_tied(r['ranks'])]
-  if ordered:
-    found['labels'] = accuracy.table(
-      groups.scored(ordered, score),
-      train_labelers={
-        r['labeler'] for r in _comparisons(session, 'train') if 'labeler' in r
-      },
+  return {'sets': _sets(settings, score), **_labels(session, score)}
+
+
+def _labels(session: Session, score: Scorer) -> dict[str, Any]:
+  """Returns what the comparisons say that it was not trained on.
+
+  Of prompts held out, and of labelers held out; none where none are known.
+  """
+  config = earlier.compared(session.config, session.run.path)
+  session = dataclasses.replace(session, config=config)
+  collected = 'collect' in config.stages
+  curated = reading.curated_files(session, 'comparisons', 'train')
+  if not (config.data.files.comparisons or collected or curated):
+    return {}
+  held_out = [
+    record
+    for split in ('validation', labelers.HELDOUT)
+    for record in _comparisons(session, split)
+    if not records.all_tied(record['ranks'])
+  ]
+  if not held_out:
+    return {}
+  trained = _comparisons(session, 'train')
+  return {
+    'labels': accuracy.table(
+      groups.scored(held_out, score),
+      train_labelers={r['labeler'] for r in trained if r.get('labeler')},
       seed=session.config.seed,
-    )
-    found['invariance'] = invariance.table(
+    ),
+    'invariance': invariance.table(
       score.score_rows,
-      score.sequences(ordered)[:SEQUENCES],
+      score.sequences(held_out)[:SEQUENCES],
       pad_id=session.tokenizer.pad_id,
       longest=score.longest,
-    )
-  if session.config.evaluate.best_of.samples > 1:
-    found |= _best_of_n(session, params)
-  return found
+    ),
+  }
 
 
 def _comparisons(session: Session, split: str) -> list[Record]:
-  """Returns comparisons of a split: of files, else those that were collected.
-
-  None for a split of files of the user's own that is empty.
-  """
-  config = session.config
-  paths = [pathlib.Path(path) for path in config.data.files.comparisons]
-  folder = sources.source_folder(config, session.run.path, 'collect')
-  if folder and (folder / reading.COMPARISONS).is_file():
-    paths.append(folder / reading.COMPARISONS)
-  if not paths:
-    return []
-  parts = records.split_records(
-    records.read_records(paths, 'comparisons'),
-    split,
-    validation=config.reward.validation_share,
-  )
-  return [record for record, _ in parts]
+  """Returns the comparisons of a split as the stage `reward` makes it."""
+  return [record for record, _ in labelers.comparisons(session, split)[0]]
 
 
 def _sets(settings: Settings, score: Scorer) -> dict[str, Any]:
@@ -109,7 +129,7 @@ def _sets(settings: Settings, score: Scorer) -> dict[str, Any]:
   return found
 
 
-def _best_of_n(session: Session, params: Params) -> dict[str, Any]:
+def _best_of_n(session: Session, kept: keeping.Kept) -> dict[str, Any]:
   """Returns {'best_of_n': the curve}, nothing where there is no gold score."""
   config = session.config
   asked = config.evaluate.best_of
@@ -117,23 +137,31 @@ def _best_of_n(session: Session, params: Params) -> dict[str, Any]:
   folder = sources.source_folder(config, session.run.path, 'sft')
   if config.data.source != 'world' or folder is None or not len(prompts):
     return {}
-  model = session.language_model()
-  written = responses.write(
-    session,
-    model,
-    session.load('sft', model),
-    _repeated(prompts, asked.samples),
-    sampling=session.sampling(1.0),
-    batch_size=config.evaluate.batch_size,
-    seed=config.seed + 13,
-  )
-  shape = len(prompts), asked.samples
-  scores = responses.scores(session, session.scalar_model(), params, written)
+  written = _written(session, _repeated(prompts, asked.samples), kept)
+  scores = judging.scored(session, {'sft': written}, kept)['sft']
   worth = inputs.gold_totals(session, written)
   if worth is None:
     return {}
+  shape = len(prompts), asked.samples
   curve = best_of_n.curve(scores.reshape(shape), worth.reshape(shape))
   return {'best_of_n': curve}
+
+
+def _written(
+  session: Session, rows: Any, kept: keeping.Kept
+) -> list[responses.Response]:
+  model = session.language_model()
+  params = session.load('sft', model)
+  return responses.write(
+    session,
+    model,
+    params,
+    rows,
+    sampling=session.sampling(1.0),
+    batch_size=session.config.evaluate.batch_size,
+    seed=session.config.seed + 13,
+    kept=keeping.Named(kept, session, model, params, 'sft, best of n'),
+  )
 
 
 def _repeated(rows: Sequence[Record], times: int) -> pipeline.Picked:

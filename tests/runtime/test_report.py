@@ -24,9 +24,12 @@ REPORT = {
     'sft': interval(0.5),
   },
   'reward_score': {'sft': interval(0.0), 'ppo_ptx': interval(1.9)},
-  'win_rate': {'ppo_ptx_over_sft': interval(0.712)},
+  'preference': {
+    'baseline': 'sft',
+    'judges': {'gold score': {'ppo_ptx': {'all': interval(0.712)}}},
+  },
   'pretrain_loss': {'base': 2.05, 'sft': 2.09, 'ppo_ptx': 2.07},
-  'kl': 12.31,
+  'kl': {'ppo_ptx': interval(12.31)},
   'response_length': {'base': 40.2, 'sft': 25.3, 'ppo_ptx': 21.9},
 }
 
@@ -76,7 +79,7 @@ def test_the_page_leads_to_that_on_curated_data(tmp_path):
 
 def test_the_page_has_every_section(folder):
   html = report.write_report(folder, REPORT).read_text()
-  kl, scores, sft, ppo = images(html)
+  kl, scores, preferred, sft, ppo = images(html)
   assert 'reward score (what PPO sees)' in kl
   assert 'gold score (what it should be)' in kl
   assert 'ppo_ptx' in scores
@@ -122,7 +125,8 @@ def test_real_data_has_no_gold(folder):
   path = folder / 'ppo' / 'metrics.jsonl'
   lines = path.read_text().splitlines(keepends=True)
   path.write_text(''.join(x for x in lines if 'gold_score' not in x))
-  without = {k: v for k, v in REPORT.items() if k != 'gold_score'}
+  told = ('gold_score', 'preference')
+  without = {k: v for k, v in REPORT.items() if k not in told}
   html = report.write_report(folder, without).read_text()
   kl = images(html)[0]
   assert 'reward score' in kl
@@ -138,8 +142,9 @@ def test_terminal_table_is_aligned():
   assert models[0].split() == header
   assert models[2].split()[:3] == ['gold', 'score', '0.200']
   assert len({len(line) for line in models}) == 1
-  wins = next(x for x in text.splitlines() if x.startswith('ppo_ptx over sft'))
-  assert wins.split()[3:] == ['71.2%', '69.2%', '73.2%', '512']
+  rest = text[text.index('over sft, by gold score') :]
+  wins = next(x for x in rest.splitlines() if x.startswith('ppo_ptx'))
+  assert wins.split()[:4] == ['ppo_ptx', '71.2%', '[69.2,', '73.2]']
   assert '6 min 02 s' in text  # all stages together
   assert '3,482,112' in text
 

@@ -9,11 +9,16 @@ from instructgpt_jax.stages import experiment
 
 def run(config, workdir):
   """Returns the report of `experiment.run`; the mesh is one device."""
-  make_mesh = sharding.make_mesh
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(
-      sharding,
-      'make_mesh',
-      lambda **sizes: make_mesh(**sizes, devices=jax.devices()[:1]),
-    )
+    alone(patch)
     return experiment.run(config, str(workdir))
+
+
+def alone(patch):
+  """Makes every mesh one of the first device alone."""
+  make_mesh = sharding.make_mesh
+  patch.setattr(
+    sharding,
+    'make_mesh',
+    lambda **sizes: make_mesh(**sizes, devices=jax.devices()[:1]),
+  )

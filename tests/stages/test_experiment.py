@@ -45,8 +45,11 @@ def test_the_report_has_what_a_reader_needs(finished):
   accuracy = report['reward_accuracy']
   assert 0 <= accuracy['validation'] <= 1
   assert accuracy['pairs'] > 0
-  assert 'ppo_ptx_over_sft' in report['win_rate']
-  assert np.isfinite(report['kl'])
+  judges = report['preference']['judges']
+  assert set(judges) == {'gold score', 'gold score, greedy', 'reward model'}
+  assert set(judges['gold score']) == {'base', 'ppo_ptx'}
+  assert set(report['kl']) == {'ppo_ptx'}
+  assert np.isfinite(report['kl']['ppo_ptx']['mean'])
   html = (finished / 'report.html').read_text()
   assert 'src="http' not in html
   assert 'href="http' not in html

@@ -114,7 +114,7 @@ def test_every_stage_runs_to_the_report(real):
 def test_without_a_gold_scorer_nothing_claims_one(real):
   _, folder, report = real
   assert not [key for key in report if 'gold' in key]
-  assert set(report['win_rate']) == {'ppo_ptx_over_sft_by_reward_model'}
+  assert set(report['preference']['judges']) == {'reward model'}
   lines = (folder / 'ppo' / 'metrics.jsonl').read_text().splitlines()
   logged = set().union(*(json.loads(line)['values'] for line in lines))
   assert {'reward_score', 'objective/kl', 'ppo/loss/pretrain'} <= logged

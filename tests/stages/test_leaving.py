@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from instructgpt_jax.runtime import interrupts
-from instructgpt_jax.stages import candidates, judging, responses, training
+from instructgpt_jax.stages import candidates, documents, responses, training
 from tests.config_files import load
 from tests.stages.complaints import mesh
 
@@ -27,26 +27,36 @@ def session():
 
 def answers(count):
   ones = np.ones(3, np.int32)
-  return [responses.Response({}, '', True, ones, ones > 0, ones, 3)] * count
+  return [responses.Response({}, '', True, ones, ones > 0, 3)] * count
 
 
 def never(*_):
   pytest.fail('a batch more')
 
 
-def documents(monkeypatch):
-  monkeypatch.setattr(judging.inputs, 'text_rows', lambda *_: [0])
+def of_documents(monkeypatch):
+  row = dict.fromkeys(('tokens', 'segments', 'loss_mask'), 0)
+  monkeypatch.setattr(documents.inputs, 'text_rows', lambda *_: [row])
   monkeypatch.setattr(
-    judging.pipeline, 'token_batches_once', lambda *_, **__: iter([None])
+    documents.pipeline, 'token_batches_once', lambda *_, **__: iter([None])
   )
-  monkeypatch.setattr(judging.placement, 'put_batch', never)
-  judging.document_losses(session(), candidates.Opened(session(), None, None))
+  monkeypatch.setattr(documents.placement, 'put_batch', never)
+  opened = candidates.Opened(session(), None, None)
+  documents.losses(session(), opened, Unkept())
+
+
+class Unkept:
+  """Knows nothing yet."""
+
+  def each(self, what, asked, compute):
+    del what
+    return [compute(i) for i in range(len(asked))]
 
 
 LOOPS = {
   'scores': lambda _: responses._in_batches(session(), never, answers(5)),
   'metrics': lambda _: training.merged(session(), never, [np.zeros(2)]),
-  'documents': documents,
+  'documents': of_documents,
 }
 
 

@@ -155,7 +155,8 @@ def test_the_card_has_the_numbers_of_the_run(run, tmp_path):
   target = converted(folder / 'ppo' / 'ema', tmp_path / 'out')
   card = (target / 'README.md').read_text()
   report = json.loads((folder / 'report.json').read_text())
-  assert f'| kl | {report["kl"]:.6g} |' in card
+  kl = report['kl']['ppo_ptx']['mean']
+  assert f'| kl.ppo_ptx.mean | {kl:.6g} |' in card
   assert '| ppo.updates | 4 |' in card
 
 

@@ -9,6 +9,7 @@ from configs.sweeps import kl_coef, ptx_coef
 from instructgpt_jax.evals import flops
 from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.stages import accounting, compare, sweep
+from tests.stages import here, micro
 
 CFG = ModelConfig(vocab_size=50, layers=2, width=8, heads=2)
 
@@ -47,42 +48,106 @@ def test_a_sweep_of_nothing_is_refused(key, values, said):
     sweep.variants(config, 'x')
 
 
-def finished(folder, coef, gold):
+def reported(folder, coef, gold):
   folder.mkdir()
   x = {'mean': gold, 'low': gold - 0.1, 'high': gold + 0.1, 'n': 5}
-  report = {'config': 'ppo_ptx', 'gold_score': {'ppo_ptx': x}, 'kl': 2.5}
+  report = {'config': 'ppo_ptx', 'gold_score': {'ppo_ptx': x}}
+  report['kl'] = {'ppo_ptx': x, 'other': x}
   report['tasks'] = [
-    {'task': 'copa', 'shots': 0, 'metric': 'accuracy', 'models': {'sft': x}},
+    {
+      'task': 'copa',
+      'shots': 0,
+      'metric': 'accuracy',
+      'better': 'higher',
+      'models': {'sft': x},
+      'over': 'base',
+      'differences': {'sft': x | {'paired': True}},
+    },
     {'task': 'rte', 'shots': 0, 'missing': 'no data'},
   ]
+  table = {'all': x, 'length_controlled': x, 'by_user': {'seen': x}}
+  report['preference'] = {
+    'baseline': 'sft',
+    'judges': {'gold score': {'ppo_ptx': table | {'ties': 0.1}}},
+  }
+  report['gold_parts'] = {'ppo_ptx': {'brevity': x}}
+  report['ratings'] = {'ppo_ptx': {'quality': x, 'flags': {'opinion': x}}}
+  report['reward_accuracy'] = {'validation': 0.5, 'pairs': 9}
+  report['reward_model'] = {
+    'labels': {'accuracy': x, 'by_labelers': {'held_out': x}},
+    'best_of_n': [{'n': 2, 'kl': 0.2, 'worth': x}],
+  }
   (folder / 'report.json').write_text(json.dumps(report))
   (folder / 'config.json').write_text(json.dumps({'ppo': {'ptx_coef': coef}}))
   return folder
 
 
+MEASURES = {
+  *(('gold_score', 'ppo_ptx'), ('kl', 'ppo_ptx'), ('kl', 'other')),
+  ('copa accuracy, 0-shot', 'sft'),
+  ('copa accuracy, 0-shot, over base', 'sft'),
+  ('preferred to sft by gold score', 'ppo_ptx'),
+  ('preferred to sft by gold score, length controlled', 'ppo_ptx'),
+  ('preferred to sft by gold score, by user, seen', 'ppo_ptx'),
+  ('gold parts, brevity', 'ppo_ptx'),
+  *(('ratings, quality', 'ppo_ptx'), ('ratings, flags, opinion', 'ppo_ptx')),
+  ('reward model: labels, accuracy', 'reward model'),
+  ('reward model: labels, by labelers, held out', 'reward model'),
+  ('reward model: best of n, n 2, worth', 'reward model'),
+}
+
+
 def test_a_comparison_is_a_page_a_json_and_a_csv(tmp_path):
   runs = [
-    finished(tmp_path / 'a', 0.0, 0.5),
-    finished(tmp_path / 'b', 4.0, 0.75),
+    reported(tmp_path / 'a', 0.0, 0.5),
+    reported(tmp_path / 'b', 4.0, 0.75),
   ]
   compare.write(runs, tmp_path / 'out', x='ppo.ptx_coef')
   found = json.loads((tmp_path / 'out/compare.json').read_text())
   assert found['b']['settings'] == ['ppo.ptx_coef: 0.0 -> 4.0']
   assert found['b']['x'] == 4.0
+  assert found['b']['tasks'] == ['copa accuracy, 0-shot']
   with (tmp_path / 'out/compare.csv').open() as file:
     rows = list(csv.DictReader(file))
+  accuracy = 'reward model: validation', 'reward model'
   assert {
     (r['run'], r['measure'], r['model'], float(r['mean'])) for r in rows
   } == {
-    (name, measure, model, mean)
+    (name, *of, 0.5 if of == accuracy else gold)
     for name, gold in (('a', 0.5), ('b', 0.75))
-    for measure, model, mean in (
-      ('gold_score', 'ppo_ptx', gold),
-      ('copa accuracy, 0-shot', 'sft', gold),
-      ('kl', 'ppo_ptx', 2.5),
-    )
+    for of in MEASURES | {accuracy}
   }
   assert (tmp_path / 'out/compare.html').stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_sweep_is_run_and_drawn_over_its_values(
+  finished, tmp_path, monkeypatch
+):
+  """PPO and its evaluation for each value; a second call does nothing."""
+  config = ptx_coef.get_config()
+  config.run = micro.get_config()
+  config.run.stages = ('ppo', 'evaluate')
+  config.run.init.run = str(finished)
+  config.run.ppo.iterations = 2
+  config.run.evaluate.update(dict(prompts=8, documents=8, batch_size=8))
+  config.run.evaluate.best_of.samples = 0
+  config.run.evaluate.tasks = ('probe_world_constraints',)
+  config['values'] = (0.0, 2.0)
+  here.alone(monkeypatch)
+  sweep.run(config, str(tmp_path))
+  found = json.loads((tmp_path / 'compare.json').read_text())
+  assert [run['x'] for run in found.values()] == [0.0, 2.0]
+  first, second = (run['measures'] for run in found.values())
+  name = 'probe_world_constraints kept, 0-shot'
+  assert name in found['ptx_coef_0.0']['tasks']
+  assert first[name]['sft'] == second[name]['sft']
+  assert first['kl'] != second['kl']
+  assert not (tmp_path / 'shared').exists()  # nothing is trained anew
+
+  began = (tmp_path / 'ptx_coef_2.0/ppo/DONE').stat().st_mtime_ns
+  sweep.run(config, str(tmp_path))
+  assert (tmp_path / 'ptx_coef_2.0/ppo/DONE').stat().st_mtime_ns == began
 
 
 def test_a_run_without_a_report_is_named(tmp_path):

@@ -89,14 +89,7 @@ class ChatJudge:
 
 def _said(answer: Any, url: str) -> float:
   """Returns what the last verdict of an answer is worth to A, NaN without."""
-  try:
-    text = answer['choices'][0]['message']['content'] or ''
-    found = _VERDICT.findall(text)
-  except (KeyError, IndexError, TypeError) as error:
-    raise remote.RemoteError(
-      f'{url}: answered no chat completion ({str(answer)[:200]}). Give the '
-      'address that ends in /chat/completions.'
-    ) from error
+  found = _VERDICT.findall(remote.completion(answer, url))
   return _WORTH[found[-1].lower()] if found else np.nan
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from instructgpt_jax.data import schema
 from instructgpt_jax.data.agreement import ratio_interval
 from instructgpt_jax.evals.preference.people import QUALITY
 from instructgpt_jax.evals.preference.win_rate import rate
@@ -32,7 +33,7 @@ def table(ratings: Iterable[Rating], *, seed: int = 0) -> dict[str, Any]:
 
 def _of_one(ratings: list[Rating], seed: int) -> dict[str, Any]:
   quality = np.array([r['quality'] for r in ratings])
-  items = [r['prompt'] for r in ratings]
+  items = [schema.question({'id': '', **r}) for r in ratings]
   labelers = {r['labeler'] for r in ratings if r.get('labeler')}
   return {
     'quality': ratio_interval(
@@ -52,7 +53,7 @@ def _flags(ratings: list[Rating], seed: int) -> dict[str, Any]:
   found = {}
   for name in names:
     said = [
-      (r['prompt'], float(r['flags'][name]))
+      (schema.question({'id': '', **r}), float(r['flags'][name]))
       for r in ratings
       if r['flags'].get(name) is not None
     ]

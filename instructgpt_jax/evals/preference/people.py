@@ -3,12 +3,14 @@
   comparisons.jsonl  prompt · responses[K] · ranks[K] · models[K] · labeler
   ratings.jsonl      prompt · response · model · quality (1-7) · flags{name}
 
-`models` names who wrote each response; a flag is true, false or, where there
-was nothing to say of it, null.
+`messages` may stand in place of a prompt. `models` names who wrote each
+response: an export also holds rankings without, of one model's answers. A flag
+is true, false or, where there was nothing to say of it, null.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -26,23 +28,43 @@ Record = dict[str, Any]
 QUALITY = range(1, 8)  # worst to best (InstructGPT B.5)
 
 
+@dataclasses.dataclass(frozen=True)
+class Said:
+  """The comparisons of files, as far as they name who wrote the responses."""
+
+  records: Sequence[Record]  # with `models`
+  without_models: int  # how many others there are
+
+
+def read(paths: Path | Sequence[Path]) -> Said:
+  """Returns the checked records of comparisons.
+
+  Raises:
+    DataError: with file and line, for records that are none, or whose
+      `models` are not those of their responses.
+  """
+  found = [
+    (record, where)
+    for record, where in records.read_records(paths, 'comparisons')
+  ]
+  named = [pair for pair in found if _names(pair[0])]
+  for record, where in named:
+    _check_models(record, where)
+  return Said([record for record, _ in named], len(found) - len(named))
+
+
 def comparisons(
-  paths: Path | Sequence[Path], candidate: str, baseline: str
+  said: Said, candidate: str, baseline: str
 ) -> tuple[list[Case], np.ndarray]:
   """Returns the cases of two models that people ranked, and what they said.
 
   1 is for the candidate, 0 for the baseline, 0.5 a tie. Each labeler and each
-  two responses of the two models make a case; lengths are in characters.
-
-  Raises:
-    DataError: with file and line, for records that do not name the models,
-      and where no record holds a response of both.
+  two responses of the two models make a case; lengths are in characters. None
+  where no record holds a response of both.
   """
-  cases, said = [], []
-  known: set[str] = set()
-  for record, where in records.read_records(paths, 'comparisons'):
-    models = _models(record, where)
-    known.update(models)
+  cases, verdicts = [], []
+  for record in said.records:
+    models = record['models']
     asked = {k: v for k, v in record.items() if k not in ('responses', 'ranks')}
     mine, theirs = (
       [k for k, name in enumerate(models) if name == wanted]
@@ -51,30 +73,33 @@ def comparisons(
     for i, j in itertools.product(mine, theirs):
       one, other = (_answer(record['responses'][k]) for k in (i, j))
       cases.append(Case(asked, one, other))
-      said.append(0.5 * (1 + np.sign(record['ranks'][j] - record['ranks'][i])))
-  if not cases:
-    raise DataError(
-      f'{paths}: no prompt has responses of both {candidate!r} and '
-      f'{baseline!r}. Name two of {", ".join(sorted(known)) or "no models"}.'
-    )
-  return cases, np.array(said)
+      gap = record['ranks'][j] - record['ranks'][i]
+      verdicts.append(0.5 * (1 + np.sign(gap)))
+  return cases, np.array(verdicts)
 
 
-def _models(record: Record, where: str) -> list[str]:
+def _names(record: Record) -> bool:
+  """Returns whether anything is said of who wrote the responses.
+
+  The labelling application writes empty names of responses without one.
+  """
   models = record.get('models')
+  return models is not None and not (
+    isinstance(models, list) and not any(models)
+  )
+
+
+def _check_models(record: Record, where: str) -> None:
+  models = record['models']
   if not isinstance(models, list) or not all(
     isinstance(m, str) for m in models
   ):
-    raise DataError(
-      f"{where}: 'models' must name who wrote each response. Add it, or export "
-      'the comparisons of models.'
-    )
+    raise schema.wrong_type(where, 'models', 'a list of names', models)
   if len(models) != len(record['responses']):
     raise DataError(
       f'{where}: {len(record["responses"])} responses, but {len(models)} '
       'models. Name one for each response.'
     )
-  return models
 
 
 def _answer(text: str) -> Answer:
@@ -96,9 +121,9 @@ def ratings(paths: Path | Sequence[Path]) -> Iterator[Record]:
 
 def _rating(record: Any, where: str) -> Record:
   schema.check_object(record, where)
-  for field in ('prompt', 'model'):
-    if not isinstance(record.get(field), str):
-      raise schema.wrong_type(where, field, 'a string', record.get(field))
+  schema.validate({'id': where, **record}, 'prompts', where)
+  if not isinstance(record.get('model'), str):
+    raise schema.wrong_type(where, 'model', 'a string', record.get('model'))
   quality = record.get('quality')
   if type(quality) is not int or quality not in QUALITY:
     raise schema.wrong_type(

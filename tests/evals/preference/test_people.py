@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from instructgpt_jax.data.schema import DataError
+from instructgpt_jax.evals import intervals
 from instructgpt_jax.evals.preference import likert, people, win_rate
 
 
@@ -36,7 +37,8 @@ def test_people_prefer_whom_they_rank_first(tmp_path):
       ranking('4', [3, 1, 2], ['ppo', 'sft', 'ppo']),
     ],
   )
-  cases, said = people.comparisons(path, 'ppo', 'sft')
+  read = people.read(path)
+  cases, said = people.comparisons(read, 'ppo', 'sft')
   assert said.tolist() == [1.0, 0.5, 0.0, 0.0]
   assert [c.candidate.text for c in cases] == [
     ' ppo 1',
@@ -48,24 +50,42 @@ def test_people_prefer_whom_they_rank_first(tmp_path):
   table = win_rate.table(cases, said)
   assert table['all']['mean'] == pytest.approx(1.5 / 4)
   assert table['by_use_case']['Chat']['mean'] == 0.5
-  other = people.comparisons(path, 'sft', 'ppo')[1]
+  other = people.comparisons(read, 'sft', 'ppo')[1]
   np.testing.assert_allclose(np.sort(other), np.sort(1 - said))
 
 
 @pytest.mark.parametrize(
   ('change', 'complaint'),
   [
-    ({'models': None}, "jsonl:1: 'models' must name who wrote"),
+    ({'models': 'ppo'}, "jsonl:1: 'models' must be a list of names"),
+    ({'models': ['sft', 3]}, "jsonl:1: 'models' must be a list of names"),
     ({'models': ['sft']}, 'jsonl:1: 2 responses, but 1 models'),
-    ({'models': ['a', 'b']}, 'Name two of a, b'),
     ({'ranks': [1]}, 'jsonl:1: 2 responses but 1 ranks'),
   ],
 )
-def test_files_without_models_say_so(tmp_path, change, complaint):
+def test_files_of_wrong_models_say_so(tmp_path, change, complaint):
   row = ranking('1', [1, 2], ['ppo', 'sft']) | change
   path = written(tmp_path / 'comparisons.jsonl', [row])
   with pytest.raises(DataError, match=complaint):
-    people.comparisons(path, 'ppo', 'sft')
+    people.read(path)
+
+
+def test_rankings_of_no_models_are_counted_and_models_without_pairs_skipped(
+  tmp_path,
+):
+  said = [{'role': 'user', 'content': 'hello'}]
+  chat = ranking('3', [1, 2], ['ppo', 'sft'], messages=said)
+  del chat['prompt']
+  unnamed = ranking('1', [1, 2], ['', ''])
+  none = ranking('2', [1, 2], ['ppo', 'sft'])
+  del none['models']
+  path = written(tmp_path / 'comparisons.jsonl', [unnamed, none, chat])
+  read = people.read(path)
+  assert (len(read.records), read.without_models) == (1, 2)
+  cases, verdicts = people.comparisons(read, 'ppo', 'sft')
+  assert verdicts.tolist() == [1.0] and 'hello' in cases[0].item
+  cases, verdicts = people.comparisons(read, 'base', 'sft')
+  assert cases == [] and verdicts.tolist() == []
 
 
 def rating(prompt, model, quality, labeler='ada', **flags):
@@ -92,12 +112,27 @@ def test_likert_and_flags_by_hand(tmp_path):
   assert list(found) == ['ppo', 'sft']
   sft = found['sft']
   assert sft['quality']['mean'] == pytest.approx(11 / 3)
-  # Drawn: p twice (5), p and q (11/3) or q twice (1).
-  assert (sft['quality']['low'], sft['quality']['high']) == (1.0, 5.0)
+  # Of two prompts a bootstrap knows nothing: Wilson's, on the scale of 1 to 7.
+  wilson = intervals.share((11 / 3 - 1) / 6, 2)
+  assert sft['quality']['low'] == pytest.approx(1 + 6 * wilson.low)
+  assert sft['quality']['high'] == pytest.approx(1 + 6 * wilson.high)
   assert sft['distribution'] == pytest.approx([1 / 3, 0, 0, 1 / 3, 0, 1 / 3, 0])
   assert sft['flags']['hallucination']['mean'] == pytest.approx(1 / 3)
   assert sft['flags']['satisfies_constraint']['n'] == 1  # one had one to keep
   assert (sft['prompts'], sft['labelers']) == (2, 2)
+
+
+def test_ratings_of_conversations_are_counted_by_what_was_asked(tmp_path):
+  def of(text, quality):
+    row = rating('', 'sft', quality)
+    del row['prompt']
+    return row | {'messages': [{'role': 'user', 'content': text}]}
+
+  rows = [of('a', 1), of('a', 3), of('b', 5)]
+  path = written(tmp_path / 'ratings.jsonl', rows)
+  found = likert.table(people.ratings(path))
+  assert found['sft']['quality']['mean'] == pytest.approx(3)
+  assert found['sft']['prompts'] == 2
 
 
 @pytest.mark.parametrize(
