@@ -12,7 +12,7 @@ import numpy as np
 
 from instructgpt_jax.data.tokenizer import Tokenizer
 from instructgpt_jax.evals import asking, cache, trees, writing
-from instructgpt_jax.evals.model import Request
+from instructgpt_jax.evals.model import CannotAnswerError, Request
 from instructgpt_jax.evals.passes import Passes
 from instructgpt_jax.runtime import interrupts, progress
 from instructgpt_jax.steps import generation
@@ -52,14 +52,20 @@ class Engine:
     self._answers = answers
     self._tokens = tokens * passes.ways
     self._longest = passes.model.cfg.max_length
+    self._last: tuple[list[Request], list[trees.Asked]] | None = None
 
   def loglikelihood(self, requests: Sequence[Request]) -> list[Scored]:
-    asked = asking.pairs(self.tokenizer, requests, self._longest)
-    return self._scores(asked)
+    return self._scores(self._pairs(requests))
 
   def lengths(self, requests: Sequence[Request]) -> list[int]:
-    asked = asking.pairs(self.tokenizer, requests, self._longest)
-    return [a.scored for a in asked]
+    return [asked.scored for asked in self._pairs(requests)]
+
+  def _pairs(self, requests: Sequence[Request]) -> list[trees.Asked]:
+    """Returns the ids of requests; those of the last call are known."""
+    if self._last is None or self._last[0] != list(requests):
+      found = asking.pairs(self.tokenizer, requests, self._longest)
+      self._last = list(requests), found
+    return self._last[1]
 
   def rolling(self, texts: Sequence[str]) -> list[float]:
     parts = list(asking.windows(self.tokenizer, texts, self._longest))
@@ -83,11 +89,11 @@ class Engine:
     Of a prompt that leaves no room for `max_tokens` the end is kept.
 
     Raises:
-      ValueError: if the model reads no more than `max_tokens`.
+      CannotAnswerError: if the model reads no more than `max_tokens`.
     """
     room = self._longest - max_tokens
     if room < 1:
-      raise ValueError(
+      raise CannotAnswerError(
         f'{max_tokens} tokens are to be written by a model that reads '
         f'{self._longest}: lower how many the task writes.'
       )

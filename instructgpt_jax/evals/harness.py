@@ -13,7 +13,8 @@ import numpy as np
 from instructgpt_jax.data import libraries
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals import intervals
-from instructgpt_jax.evals.model import Model
+from instructgpt_jax.evals.meanings import of_harness
+from instructgpt_jax.evals.model import CannotAnswerError, Model
 from instructgpt_jax.evals.task import Settings, Task, Value
 
 NAME = 'lm-evaluation-harness'
@@ -55,7 +56,7 @@ def _written(
   """Returns what follows each context, those written alike together.
 
   Raises:
-    DataError: for a task that says more of writing than we know.
+    CannotAnswerError: for a task that says more of writing than we know.
   """
   groups: dict[tuple[Any, ...], list[int]] = {}
   for i, (_, said) in enumerate(asked):
@@ -86,7 +87,7 @@ def _how(said: Mapping[str, Any]) -> tuple[tuple[str, ...], int, float]:
     if temperature or name not in ('top_k', 'top_p')
   }
   if other:
-    raise DataError(
+    raise CannotAnswerError(
       f'a task of lm-evaluation-harness sets {", ".join(sorted(other))} in '
       f'generation_kwargs; we know {", ".join(sorted(_SAID))}. Leave it out.'
     )
@@ -107,17 +108,13 @@ class HarnessTask:
   inner: Sequence[Any]  # what simple_evaluate takes
   settings: Settings
 
-  @property
-  def needs(self) -> str:
-    return self.name
-
   def run(self, model: Model) -> Iterator[Value]:
     """Yields what the harness finds, as TASK/METRIC for those of a group."""
     given = self.settings
     found = libraries.load('lm_eval.evaluator', NAME, EXTRA).simple_evaluate(
       adapted(model, given.seed),
       tasks=list(self.inner),
-      num_fewshot=given.shots,
+      num_fewshot=given.shots,  # None: each task's own
       limit=given.limit or None,
       random_seed=given.seed,
       numpy_random_seed=given.seed,
@@ -135,6 +132,7 @@ class HarnessTask:
           _stderr(metrics, metric),
           _items(samples, metric),
           _count(found, task, samples),
+          found['n-shot'].get(task),
         )
 
 
@@ -168,11 +166,17 @@ def _count(found: Mapping[str, Any], task: str, samples: Sequence[Any]) -> int:
 
 
 def _value(
-  name: str, mean: float, stderr: float, items: np.ndarray, n: int
+  name: str,
+  mean: float,
+  stderr: float,
+  items: np.ndarray,
+  n: int,
+  shots: int | None,
 ) -> Value:
-  # A figure without an error is given as a point, not with one that we guess.
-  half = 0.0 if np.isnan(stderr) else intervals.Z95 * stderr
-  return Value(name, mean, n, mean - half, mean + half, items)
+  half = intervals.Z95 * stderr  # NaN: a figure without an error has none
+  known = of_harness(name.rpartition('/')[2])
+  low, high = mean - half, mean + half
+  return Value(name, mean, n, low, high, items, known=known, shots=shots)
 
 
 def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:

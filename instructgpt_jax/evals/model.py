@@ -8,6 +8,10 @@ from typing import Protocol
 Request = tuple[str, str]  # context, continuation
 
 
+class CannotAnswerError(Exception):
+  """A model cannot do what a task asks. The text says why, and what to do."""
+
+
 class Model(Protocol):
   """A language model as tasks see it; `engine.Engine` is one of ours.
 
@@ -42,4 +46,7 @@ class Model(Protocol):
     """Returns what follows each prompt, cut before the first of `stop`.
 
     Temperature 0 is greedy. Sample i draws its noise from (seed, i).
+
+    Raises:
+      CannotAnswerError: if it can read no more than it is to write.
     """

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+  Callable,
+  Collection,
+  Iterable,
+  Iterator,
+  Mapping,
+  Sequence,
+)
 
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals.model import Model
@@ -41,7 +48,7 @@ TASKS: Mapping[str, Factory] = {
   **probes.TASKS,
 }
 # Those that ask the same whatever the number of shots.
-WITHOUT_SHOTS = (
+WITHOUT_SHOTS: Collection[str] = (
   *truthfulqa.TASKS,
   *toxicity.TASKS,
   *winogender.TASKS,
@@ -80,13 +87,26 @@ def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
   return found
 
 
+def asked(
+  names: Iterable[str], shots: Sequence[int]
+) -> dict[int, tuple[str, ...]]:
+  """Returns {shots: the tasks that are asked so}.
+
+  Those that would ask the same again are asked once.
+  """
+  names, first = tuple(names), next(iter(shots), 0)
+  again = tuple(name for name in names if name not in WITHOUT_SHOTS)
+  return {k: names if k == first else again for k in shots or (0,)}
+
+
 def rows(
   tasks: Mapping[str, Task | str], settings: Settings, model: Model
 ) -> Iterator[Row]:
   """Yields the rows of `made` tasks, in their order."""
   for name, task in tasks.items():
     if isinstance(task, str):
-      yield Row(name, settings.shots, None, task)
+      yield Row(name, settings.shots or 0, None, task)
       continue
     for value in task.run(model):
-      yield Row(name, settings.shots, value)
+      own = 0 if name in WITHOUT_SHOTS else settings.shots or 0
+      yield Row(name, own if value.shots is None else value.shots, value)

@@ -81,7 +81,7 @@ class Settings:
   folders: tuple[str, ...] = ()
   files: Mapping[str, str] = dataclasses.field(default_factory=dict)
   online: bool = False  # whether sets that are not here may be fetched
-  shots: int = 0
+  shots: int | None = 0  # None: what a task of the harness takes itself
   # Where the shots of a task come from, by key, as `files`. Where there is
   # none they are other items of the task's own data.
   shot_files: Mapping[str, str] = dataclasses.field(default_factory=dict)

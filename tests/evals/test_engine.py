@@ -1,11 +1,14 @@
 """The engine gives what each text gives alone, and gives it once."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
+from instructgpt_jax.data import tokenizer as tokenizer_lib
 from instructgpt_jax.evals import asking, cache, writing
+from instructgpt_jax.evals.model import CannotAnswerError
 from instructgpt_jax.models import decoder
 from tests.evals import engines
 from tests.models import oracle, toys
@@ -46,6 +49,59 @@ def test_scores_are_those_of_each_text_alone(windows):
   )
   assert [greedy for _, greedy in found] == [w[1] for w in wanted]
   assert lengths == [w[2] for w in wanted]
+
+
+def with_bos(folder):
+  """The tokenizer of the engines, with a BOS before each text by itself."""
+  engines.words().save(folder)
+  path = folder / 'tokenizer.json'
+  saved = json.loads(path.read_text())
+  bos = next(token for token in saved['added_tokens'])
+  saved['post_processor'] = {
+    'type': 'TemplateProcessing',
+    'single': [
+      {'SpecialToken': {'id': bos['content'], 'type_id': 0}},
+      {'Sequence': {'id': 'A', 'type_id': 0}},
+    ],
+    'pair': [],
+    'special_tokens': {
+      bos['content']: {
+        'id': bos['content'],
+        'ids': [bos['id']],
+        'tokens': [bos['content']],
+      }
+    },
+  }
+  path.write_text(json.dumps(saved))
+  return tokenizer_lib.from_folder(folder), bos['id']
+
+
+def test_what_a_tokenizer_puts_before_a_text_is_read_and_not_scored(tmp_path):
+  words, bos = with_bos(tmp_path)
+  assert words.prefix == [bos]
+  ids, end = words.encode('the cat'), words.encode(' sat')
+  [asked] = asking.pairs(words, [('the cat', ' sat')], 48)
+  assert asked == ((bos, *ids, *end), len(end))
+  assert asking.prompts(words, ['the cat'], 48) == [[bos, *ids]]
+  [(_, window)] = asking.windows(words, ['the cat'], 48)
+  # Of a whole text it is a token as others are, so says the harness.
+  assert window.ids[-len(ids) - 1 :] == (bos, *ids)
+  assert window.scored == len(ids) + 1
+
+
+def test_requests_are_cut_into_tokens_once(monkeypatch):
+  engine, cut = engines.engine(), []
+  encode = type(engine.tokenizer).encode_batch
+  monkeypatch.setattr(
+    type(engine.tokenizer),
+    'encode_batch',
+    lambda self, texts, **how: cut.extend(texts) or encode(self, texts, **how),
+  )
+  asked = requests()[:4]
+  lengths = engine.lengths(asked)
+  found = len(cut)
+  assert lengths == engine.lengths(list(asked)) and len(cut) == found
+  assert engine.lengths(asked[:1]) == lengths[:1] and len(cut) > found
 
 
 def test_the_likeliest_continuation_is_said_to_be_so():
@@ -113,7 +169,7 @@ def test_long_prompts_keep_their_end_and_too_long_answers_are_refused():
   (found,) = engine.generate([text], max_tokens=6, stop=())
   ids = engines.words().encode(text)[-42:]
   assert found == ends(engines.words(), greedy(ids, 6))
-  with pytest.raises(ValueError, match='48 tokens are to be written'):
+  with pytest.raises(CannotAnswerError, match='48 tokens are to be written'):
     engine.generate([text], max_tokens=48, stop=())
 
 

@@ -15,8 +15,9 @@ from configs.common import RULES
 from instructgpt_jax import sharding
 from instructgpt_jax.data import tokenizer as tokenizer_lib
 from instructgpt_jax.data.schema import DataError
-from instructgpt_jax.evals import harness
+from instructgpt_jax.evals import harness, registry, tables
 from instructgpt_jax.evals.engine import Engine
+from instructgpt_jax.evals.model import CannotAnswerError
 from instructgpt_jax.evals.passes import Devices, Passes
 from instructgpt_jax.evals.task import Settings
 from instructgpt_jax.models import decoder, pretrained
@@ -49,7 +50,26 @@ doc_to_target: "{{answer}}"
 generation_kwargs: {until: ["."], max_gen_toks: 6}
 metric_list: [{metric: exact_match}]
 """,
+  'filtered_here': """
+output_type: generate_until
+num_fewshot: 1
+doc_to_text: "{{question}}\\n"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["."], max_gen_toks: 6}
+metric_list: [{metric: exact_match}]
+filter_list:
+  - {name: first, filter: [{function: take_first}]}
+  - name: word
+    filter:
+      - {function: regex, regex_pattern: '(\\w+)'}
+      - {function: take_first}
+""",
 }
+GROUP = """
+group: all_here
+task: [choices_here, text_here]
+aggregate_metric_list: [{metric: acc, weight_by_size: true}]
+"""
 
 
 @pytest.fixture(scope='module')
@@ -106,6 +126,7 @@ def tasks(tmp_path_factory):
   shared = SHARED.replace('FILE', str(path / 'records.jsonl'))
   for name, text in TASKS.items():
     (path / f'{name}.yaml').write_text(f'task: {name}\n{text}{shared}')
+  (path / 'group.yaml').write_text(GROUP)
   return path
 
 
@@ -133,35 +154,88 @@ def test_the_same_loglikelihoods(ours, theirs):
   assert [best for _, best in found] == [best for _, best in wanted]
 
 
-def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks):
+def test_the_same_texts_are_written(ours, theirs):
+  rng = np.random.default_rng(2)
+  said = {'until': ['.'], 'max_gen_toks': 6}
+  asked = [Asked(engines.text(rng, size), said) for size in (1, 4, 9, 90)]
+  found = harness.adapted(ours).generate_until(asked)
+  assert found == theirs.generate_until(asked, disable_tqdm=True)
+  assert any(found)
+
+
+def found_by_the_harness(theirs, tasks, names, **how):
   import lm_eval  # noqa: PLC0415 - seconds
   from lm_eval.tasks import TaskManager  # noqa: PLC0415
 
-  settings = Settings(folders=(str(tasks),), shots=2)
-  wanted = lm_eval.simple_evaluate(
+  return lm_eval.simple_evaluate(
     theirs,
-    tasks=list(TASKS),
-    num_fewshot=2,
+    tasks=names,
     random_seed=0,
     numpy_random_seed=0,
+    bootstrap_iters=1000,
     fewshot_random_seed=0,
     task_manager=TaskManager(include_path=[str(tasks)], include_defaults=False),
-  )
+    **how,
+  )['results']
+
+
+def key(value):
+  return value.name if ',' in value.name else f'{value.name},none'
+
+
+def test_the_same_results_of_each_kind_of_task(ours, theirs, tasks):
+  settings = Settings(folders=(str(tasks),), shots=2)
+  wanted = found_by_the_harness(theirs, tasks, list(TASKS), num_fewshot=2)
   seen = set()
   for name, task in harness.made(TASKS, settings).items():
     for value in task.run(ours):
       seen.add(value.name)
-      metrics = wanted['results'][name]
-      mean = metrics[f'{value.name},none']
+      metrics = wanted[name]
+      mean = metrics[key(value)]
       assert value.value == pytest.approx(mean, rel=1e-5), (name, value)
-      assert value.n == 8
+      assert (value.n, value.shots) == (8, 2)
+      error = metrics[key(value).replace(',', '_stderr,')]
+      if isinstance(error, float):
+        assert value.high - mean == pytest.approx(1.959964 * error, rel=0.3)
+      else:
+        assert np.isnan(value.high)
       if value.per_item.size:
-        error = metrics[f'{value.name}_stderr,none']
         assert value.per_item.mean() == pytest.approx(mean)
         assert value.high - mean == pytest.approx(1.959964 * error)
   assert seen == {
-    *('acc', 'acc_norm', 'word_perplexity', 'bits_per_byte', 'exact_match')
+    *('acc', 'acc_norm', 'word_perplexity', 'bits_per_byte', 'exact_match'),
+    *('exact_match,first', 'exact_match,word'),
   }
+
+
+def test_a_task_has_its_own_number_of_examples_unless_told(ours, theirs, tasks):
+  settings = Settings(folders=(str(tasks),), shots=None, limit=3)
+  names = ['filtered_here', 'choices_here']
+  wanted = found_by_the_harness(theirs, tasks, names, limit=3)
+  made = harness.made(names, settings)
+  shots = {}
+  for row in registry.rows(made, settings, ours):
+    shots[row.task] = row.shots
+    assert row.value.n == 3
+    mean = wanted[row.task][key(row.value)]
+    assert row.value.value == pytest.approx(mean)
+  assert shots == {'filtered_here': 1, 'choices_here': 0}
+
+
+def test_a_group_gives_its_tasks_and_their_mean(ours, theirs, tasks):
+  settings = Settings(folders=(str(tasks),))
+  wanted = found_by_the_harness(theirs, tasks, ['all_here'])
+  task = harness.made(['all_here'], settings)['all_here']
+  found = {value.name: value for value in task.run(ours)}
+  assert found['acc'].value == wanted['all_here']['acc,none']
+  assert found['choices_here/acc'].value == wanted['choices_here']['acc,none']
+  assert found['choices_here/acc'].means == ('higher', 'share')
+  assert 'text_here/word_perplexity' in found
+  [line] = tables.table(
+    {'a': [registry.Row('all_here', 0, found['text_here/word_perplexity'])]},
+    'a',
+  )
+  assert line['better'] == 'lower' and line['unit'] == ''
 
 
 def test_what_is_no_task_is_named_with_what_to_do(tasks, monkeypatch):
@@ -189,7 +263,9 @@ def test_a_task_without_data_says_so(tasks):
 
 def test_what_we_cannot_sample_by_is_refused(ours):
   said = {'until': ['.'], 'max_gen_toks': 2, 'temperature': 1, 'top_p': 0.5}
-  with pytest.raises(DataError, match='sets top_p in generation_kwargs'):
+  with pytest.raises(
+    CannotAnswerError, match='sets top_p in generation_kwargs'
+  ):
     harness.adapted(ours).generate_until([Asked('the', said)])
 
 
