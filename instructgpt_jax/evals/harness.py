@@ -121,6 +121,8 @@ class HarnessTask:
       torch_random_seed=None,
       fewshot_random_seed=given.seed,
       bootstrap_iters=1000,
+      # Without one it lists all that the harness brings, for seconds.
+      task_manager=_manager(given.folders, defaults=False),
     )
     for task, metrics in found['results'].items():
       samples = found['samples'].get(task, [])
