@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,8 @@ from instructgpt_jax.labeling.storage.models import (
   Labeler,
 )
 
+# What the audit log says of a log-in that nobody made good.
+FAILED = 'log in failed'
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._@+-]{1,63}')
 
 
@@ -126,6 +129,9 @@ def join(
     role=found.role,
     group=found.group,
     status='screening' if screened else 'active',
+    # Drawn: a backup that is restored may give this id to somebody else, whom
+    # the sessions of this account are not to be of.
+    generation=secrets.randbelow(2**30),
     created=now,
   )
   session.add(labeler)
@@ -154,6 +160,32 @@ def has_admin(session: orm.Session) -> bool:
     )
     is not None
   )
+
+
+def revoke(session: orm.Session, number: int, now: float, by: int) -> None:
+  """Ends an invitation; raises ValueError if there is no open one."""
+  found = session.get(Invitation, number)
+  if found is None or found.used is not None or found.expires <= now:
+    raise ValueError(f'There is no open invitation {number}.')
+  found.expires = now
+  record(session, now, by, 'revoke', invitation=number)
+
+
+def log_out(session: orm.Session, labeler_id: int, now: float) -> None:
+  """Ends all sessions of an account."""
+  session.get_one(Labeler, labeler_id).generation += 1
+  record(session, now, labeler_id, 'log out')
+
+
+def set_password(
+  session: orm.Session, labeler_id: int, hashed: str, now: float, action: str
+) -> Labeler:
+  """Returns the account with a new password; its sessions have ended."""
+  labeler = session.get_one(Labeler, labeler_id)
+  labeler.password = hashed
+  labeler.generation += 1
+  record(session, now, labeler_id, action)
+  return labeler
 
 
 def set_status(

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from instructgpt_jax.labeling import accounts, exports, imports, incoming
-from instructgpt_jax.labeling.settings import Settings, keep, make
+from instructgpt_jax.labeling.settings import Settings, keep, kept, make, shown
 from instructgpt_jax.labeling.storage import backup
 from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.storage.migrate import migrate
@@ -51,7 +51,8 @@ def serve(settings: Settings) -> None:
       with database.reading() as session:
         first = not accounts.has_admin(session)
       if first:
-        _invite(database, settings, address)
+        _invite(database, settings, _public(settings, address))
+      _note_settings(database, settings)
     keep(settings)
     # To which uvicorn hands the signal on, when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -70,7 +71,8 @@ def serve(settings: Settings) -> None:
 def invite(settings: Settings) -> None:
   """Prints a link that makes an admin."""
   with opened(settings) as database:
-    _invite(database, settings, f'http://{settings.host}:{settings.port}')
+    address = f'http://{settings.host}:{settings.port}'
+    _invite(database, settings, _public(settings, address))
 
 
 def take_in(settings: Settings) -> None:
@@ -84,8 +86,12 @@ def take_in(settings: Settings) -> None:
 def export(settings: Settings) -> None:
   """Writes comparisons, demonstrations and ratings into a folder."""
   folder = pathlib.Path(settings.archive or settings.folder / 'export')
-  with opened(settings) as database, database.reading() as session:
-    counts = exports.write(session, folder)
+  with opened(settings) as database:
+    _note(database, 'export', kind='all')
+    with database.reading() as session:
+      counts = exports.write(
+        session, folder, blocked=not settings.without_blocked
+      )
   told = ', '.join(f'{number} {name}' for name, number in counts.items())
   print(f'{folder}: {told}')
 
@@ -94,6 +100,7 @@ def save(settings: Settings) -> None:
   """Writes a backup; the server may run meanwhile."""
   with opened(settings) as database:
     counts = backup.backup(database, _archive(settings))
+    _note(database, 'backup')
   print(f'{settings.archive}: {sum(counts.values())} rows')
 
 
@@ -116,6 +123,7 @@ def opened(settings: Settings) -> Iterator[Database]:
 @contextlib.contextmanager
 def _connected(settings: Settings) -> Iterator[Database]:
   settings.folder.mkdir(parents=True, exist_ok=True)
+  settings.folder.chmod(0o700)  # one that was there may let others in
   database = Database(settings.database_url)
   try:
     yield database
@@ -139,6 +147,33 @@ def _invite(database: Database, settings: Settings, address: str) -> None:
     f'  {address}/join/{token}',
     flush=True,
   )
+
+
+def _public(settings: Settings, address: str) -> str:
+  """Returns where people reach the application, as far as it knows."""
+  return 'https://YOUR-SERVER' if settings.https else address
+
+
+def _note(database: Database, action: str, **detail: Any) -> None:
+  """Keeps in the audit log what the command line did."""
+  database.write(
+    lambda session: accounts.record(
+      session, time.time(), None, action, **detail
+    )
+  )
+
+
+def _note_settings(database: Database, settings: Settings) -> None:
+  """Keeps in the audit log which settings are others than at the last start."""
+  now, before = shown(settings), None
+  with contextlib.suppress(ValueError):  # of another version
+    before = kept(settings.folder.parent)
+  old = {} if before is None else shown(before)
+  changed = {
+    name: value for name, value in now.items() if old.get(name) != value
+  }
+  if changed:
+    _note(database, 'settings', **changed)
 
 
 def _store(database: Database, settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from instructgpt_jax.labeling import accounts
 from instructgpt_jax.labeling.storage.models import (
   Answer,
   Audit,
@@ -180,4 +181,9 @@ def audit(
   if before is not None:
     query = query.where(Audit.id < before)
   rows = session.execute(query.order_by(Audit.id.desc()).limit(PAGE))
-  return [(row, name or 'command line') for row, name in rows]
+  return [(row, name or _nobody(row)) for row, name in rows]
+
+
+def _nobody(row: Audit) -> str:
+  """Returns who did what nobody's account did."""
+  return 'no account' if row.action == accounts.FAILED else 'command line'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -132,7 +133,8 @@ def _url_complaints(url: str) -> list[str]:
     return ['url cannot be read: give postgresql://USER@HOST/NAME.']
   if parsed.get_backend_name() not in ('sqlite', 'postgresql'):
     return ['url is of another database: give postgresql://USER@HOST/NAME.']
-  if parsed.password is not None:
+  asked = any('password' in name.lower() for name in parsed.query)
+  if parsed.password is not None or asked:
     return ['url holds a password: give it in PGPASSWORD, or in ~/.pgpass.']
   return []
 
@@ -156,22 +158,38 @@ def secret(folder: pathlib.Path) -> str:
   path = folder / 'secret'
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
-    with files.naming(path):
-      handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-      with os.fdopen(handle, 'w') as file:
-        file.write(secrets.token_hex(32))
-        file.flush()
-        os.fsync(file.fileno())
-      files.sync_folder(folder)
+    _make_secret(path)
   kept = path.read_text().strip()
   if len(kept) < MIN_SECRET:
     raise ValueError(f'{path}: no secret. Remove the file and start again.')
   return kept
 
 
+def _make_secret(path: pathlib.Path) -> None:
+  """Writes one for its owner alone; of two at once the first is kept."""
+  new = path.with_name(f'.secret.{secrets.token_hex(8)}')
+  with files.naming(path, new):
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+      with os.fdopen(handle, 'w') as file:
+        file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
+      with contextlib.suppress(FileExistsError):
+        os.link(new, path)
+    finally:
+      os.unlink(new)
+    files.sync_folder(path.parent)
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+  """Returns the settings as JSON has them; no secret is among them."""
+  return json.loads(json.dumps(dataclasses.asdict(settings) | {'folder': ''}))
+
+
 def keep(settings: Settings) -> None:
   """Writes the settings in use, for programs that share the folder."""
-  values = dataclasses.asdict(settings) | {'folder': ''}
+  values = shown(settings)
   files.write_text(settings.folder / KEPT, json.dumps(values, indent=2) + '\n')
 
 

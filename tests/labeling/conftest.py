@@ -35,11 +35,26 @@ def url(request, tmp_path):
   return postgres.new_database(request.getfixturevalue('postgres_server'))
 
 
+def pytest_generate_tests(metafunc):
+  """Runs a module that says BOTH_DATABASES over each of them."""
+  both = getattr(metafunc.module, 'BOTH_DATABASES', False)
+  if both and 'backend' in metafunc.fixturenames:
+    metafunc.parametrize('backend', ['sqlite', 'postgresql'], indirect=True)
+
+
 @pytest.fixture
-def make_settings(tmp_path):
+def backend(request):
+  """config.label.url of the application under test; '' is SQLite."""
+  if getattr(request, 'param', 'sqlite') == 'sqlite':
+    return ''
+  return postgres.new_database(request.getfixturevalue('postgres_server'))
+
+
+@pytest.fixture
+def make_settings(tmp_path, backend):
   def make(**changes):
     block = common.label()
-    block.update(changes)
+    block.update({'url': backend, **changes})
     return settings.make(block, tmp_path)
 
   return make
@@ -47,7 +62,7 @@ def make_settings(tmp_path):
 
 @pytest.fixture
 def database(make_settings):
-  """A migrated SQLite database in a folder of its own."""
+  """A migrated database, with a folder of its own."""
   made = make_settings()
   made.folder.mkdir(parents=True)
   database = Database(made.database_url)

@@ -1,5 +1,6 @@
 """Every route is open to the roles of the table, and to nobody else."""
 
+import asyncio
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from starlette.routing import Mount
 
 from instructgpt_jax.labeling import accounts, security
 from instructgpt_jax.labeling.web import access
-from instructgpt_jax.labeling.web.app import ROUTERS, create_app
+from instructgpt_jax.labeling.web.app import IMPORTS, ROUTERS, create_app
 from tests.labeling.conftest import PASSWORD
 
 ROUTES = sorted(access.ROUTES.items())
@@ -45,13 +46,10 @@ def test_the_table_has_every_route_that_is_served(app):
   }
   assert served == set(access.ROUTES)
   assert len(served) > 15
-  # Beside them there is but the description of the API, and our own files.
+  # Beside them there are but our own files.
   others = [route for route in app.routes if getattr(route, 'path', None)]
-  assert {r.path for r in others if not isinstance(r, APIRoute)} == {
-    '/openapi.json',
-    '/static',
-  }
-  assert [type(r) for r in others if r.path == '/static'] == [Mount]
+  found = [r for r in others if not isinstance(r, APIRoute)]
+  assert [(type(r), r.path) for r in found] == [(Mount, '/static')]
 
 
 def test_a_route_without_a_role_keeps_the_server_from_starting(
@@ -66,17 +64,87 @@ def test_a_route_without_a_role_keeps_the_server_from_starting(
     create_app(make_settings())
 
 
-@pytest.mark.parametrize('role', ['anyone', 'labeler', 'admin'])
-def test_every_route_is_open_to_its_roles_alone(clients, role):
-  for key, wanted in ROUTES:
+def is_open(client, key):
+  """Returns whether a route is not refused, whatever else it says."""
+  answer = ask(client, key, headers={'accept': 'application/json'})
+  assert answer.status_code < 500, key
+  return answer.status_code not in (401, 403)
+
+
+def walk(client, role):
+  """Asks for every route; logging out, which ends the session, comes last."""
+  for key, wanted in sorted(ROUTES, key=lambda route: 'logout' in route[0]):
     if wanted.startswith('anyone') and not key.startswith('GET'):
       continue  # logging in: a wrong password, refused below
-    if key == 'POST /logout' and role != 'anyone':
-      continue  # ends the session; below
-    answer = ask(clients[role], key, headers={'accept': 'application/json'})
-    refused = answer.status_code in (401, 403)
-    assert refused != allowed(role, wanted), (key, answer.text)
-    assert answer.status_code < 500, key
+    assert is_open(client, key) == allowed(role, wanted), key
+
+
+@pytest.mark.parametrize('role', ['anyone', 'labeler', 'admin'])
+def test_every_route_is_open_to_its_roles_alone(clients, role):
+  walk(clients[role], role)
+
+
+@pytest.mark.parametrize('status', ['screening', 'failed', 'active'])
+def test_a_labeler_of_any_status_has_the_routes_of_labelers(enter, status):
+  walk(enter('ann', status=status), 'labeler')
+
+
+@pytest.mark.parametrize('role', ['labeler', 'admin'])
+def test_a_token_in_a_header_opens_what_a_session_does(app, enter, role):
+  (token,) = enter('ann', role=role).cookies.values()
+  client = TestClient(app, follow_redirects=False)
+  client.headers['authorization'] = f'Bearer {token}'
+  walk(client, role)
+
+
+def test_a_form_of_the_log_in_opens_nothing_else(app, clients):
+  client = clients['anyone']
+  client.get('/login')
+  ticket = app.state.signer.read(client.cookies[security.COOKIE])
+  client.headers['x-csrf-token'] = app.state.signer.csrf(ticket)
+  walk(client, 'anyone')
+  for key, wanted in CHANGING:
+    if wanted in ('member', 'labeler', 'admin'):
+      assert ask(client, key).status_code == 401, key
+
+
+def unread(app, path, **headers):
+  """Returns the answer to an upload, of which nothing may be read."""
+  said = []
+
+  async def receive():
+    raise AssertionError('it was read')
+
+  async def send(message):
+    said.append(message)
+
+  size = app.state.settings.import_mb * 2**20 - 1
+  sent = {
+    'content-type': 'multipart/form-data; boundary=x',
+    'content-length': str(size),
+    **headers,
+  }
+  scope = {
+    **{'type': 'http', 'method': 'POST', 'path': path, 'query_string': b''},
+    **{'http_version': '1.1', 'scheme': 'http', 'server': ('testserver', 80)},
+    **{'root_path': '', 'raw_path': path.encode(), 'client': ('host', 1)},
+    'headers': [(k.encode(), v.encode()) for k, v in sent.items()],
+  }
+  asyncio.run(app(scope, receive, send))
+  return said[0]['status'], dict(said[0]['headers']).get(b'connection')
+
+
+@pytest.mark.parametrize('path', IMPORTS)
+def test_an_upload_of_who_may_not_is_not_read(app, enter, path):
+  (token,) = enter('ann').cookies.values()
+  cookie = {'cookie': f'{security.COOKIE}={token}'}
+  bearer = {'authorization': f'Bearer {token}'}
+  assert unread(app, path) == (401, b'close')
+  assert unread(app, path, **cookie) == (403, b'close')
+  assert unread(app, path, **bearer) == (403, b'close')
+  (token,) = enter('root', role='admin').cookies.values()
+  with pytest.raises(AssertionError, match='it was read'):
+    unread(app, path, authorization=f'Bearer {token}')
 
 
 @pytest.mark.parametrize('status', ['blocked', 'generation', 'gone'])

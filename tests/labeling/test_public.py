@@ -1,7 +1,9 @@
 """Invitation, account, log-in: what works, and what is refused."""
 
+import concurrent.futures
 import json
 import re
+import threading
 import urllib.parse
 
 import pytest
@@ -11,8 +13,11 @@ from sqlalchemy import exc
 
 from instructgpt_jax.labeling import accounts, security
 from instructgpt_jax.labeling.storage import models
+from instructgpt_jax.labeling.storage.database import Database
 from instructgpt_jax.labeling.web.app import create_app
 from tests.labeling.conftest import NOW, PASSWORD
+
+GONE = 'postgresql://nobody@127.0.0.1:1/none'
 
 
 @pytest.fixture
@@ -129,6 +134,32 @@ def test_logging_in_and_out(browser, enter, app):
   assert browser.get('/work').status_code == 401
 
 
+def test_logging_out_ends_the_session_everywhere(enter, app):
+  client = enter('ann')
+  (cookie,) = client.cookies.values()
+  elsewhere = TestClient(app, follow_redirects=False)
+  elsewhere.headers['authorization'] = f'Bearer {cookie}'
+  assert elsewhere.get('/work').status_code == 200
+  assert client.post('/logout').status_code == 303
+  client.cookies.set(security.COOKIE, cookie)
+  assert client.get('/work').status_code == 401
+  assert elsewhere.get('/work').status_code == 401
+
+
+def test_a_session_is_of_nobody_who_gets_the_same_number_again(enter, app):
+  (cookie,) = enter('ann').cookies.values()
+  with app.state.database.engine.begin() as connection:
+    # As a backup from before she joined would leave it.
+    connection.execute(sa.update(models.Invitation).values(used_by=None))
+    connection.execute(sa.delete(models.Audit))
+    connection.execute(sa.delete(models.Labeler))
+  enter('bob')
+  (bob,) = labelers(app)
+  client = TestClient(app, follow_redirects=False)
+  client.cookies.set(security.COOKIE, cookie)
+  assert bob.id == 1 and client.get('/work').status_code == 401
+
+
 def test_a_session_is_another_after_the_log_in(browser, enter):
   enter('ann')
   browser.get('/login')
@@ -182,6 +213,78 @@ def test_whoever_fails_too_often_waits(app, enter, monkeypatch):
   assert codes[0] == 401 and codes[-1] == 429
 
 
+def test_who_was_locked_out_by_name_leaves_the_address_to_others(
+  make_settings, enter, monkeypatch
+):
+  enter('bob')
+  monkeypatch.setattr(
+    security, 'verify_password', lambda hashed, word: word == PASSWORD
+  )
+  app = create_app(make_settings(login_attempts=2))  # 40 of an address
+  client = TestClient(app)
+
+  def attempt(name, password):
+    body = {'name': name, 'password': password}
+    return client.post('/api/login', json=body).status_code
+
+  codes = [attempt('ann', 'x') for _ in range(50)]
+  assert set(codes[:2]) == {401} and set(codes[2:]) == {429}
+  # Nor do those who come in use it up.
+  assert {attempt('bob', PASSWORD) for _ in range(50)} == {200}
+  codes = [attempt(f'name{i}', 'x') for i in range(50)]
+  assert codes.count(401) == 38
+  # Of names that are refused with their address nothing is kept.
+  assert len(app.state.names) == 39
+
+
+def test_the_limiter_keeps_so_many_keys_and_no_more():
+  now = [0.0]
+  limiter = security.Limiter(2, 1.0, clock=lambda: now[0], most=3)
+  assert [limiter.attempt(key) for key in 'aabbb'] == [0, 0, 0, 0, 60.0]
+  for key in 'cde':
+    limiter.attempt(key)
+  assert len(limiter) == 3 and limiter.attempt('a') == 0  # the oldest went
+  now[0] = 60.0
+  assert limiter.attempt('e') == 0 and len(limiter) == 1
+
+
+@pytest.mark.parametrize(
+  'address, home',
+  [
+    ('192.0.2.7', '192.0.2.7'),
+    ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'),
+    ('::ffff:192.0.2.7', '192.0.2.7'),
+    ('testclient', 'testclient'),
+  ],
+)
+def test_an_address_of_ipv6_is_that_of_its_network(address, home):
+  assert security.network(address) == home
+
+
+def test_work_goes_on_while_many_log_in(app, enter, monkeypatch):
+  ann, go, waiting = enter('ann'), threading.Event(), threading.Semaphore(0)
+
+  def verify(hashed, password):
+    waiting.release()
+    return go.wait(30) and False
+
+  monkeypatch.setattr(security, 'verify_password', verify)
+  body = {'name': 'nobody', 'password': PASSWORD}
+  with (
+    TestClient(app) as server,  # one event loop for all
+    concurrent.futures.ThreadPoolExecutor(60) as pool,
+  ):
+    asked = [
+      pool.submit(server.post, '/api/login', json=body | {'name': f'n{i}'})
+      for i in range(60)  # more than there are threads for requests
+    ]
+    assert waiting.acquire(timeout=30)
+    found = ann.get('/work')
+    go.set()
+    assert {one.result().status_code for one in asked} == {401}
+  assert found.status_code == 200
+
+
 def test_every_answer_forbids_scripts_of_others(browser):
   for path in ('/login', '/static/app.css', '/nowhere', '/openapi.json'):
     headers = browser.get(path).headers
@@ -191,6 +294,20 @@ def test_every_answer_forbids_scripts_of_others(browser):
     assert headers['x-content-type-options'] == 'nosniff'
     assert headers['referrer-policy'] == 'no-referrer'
   assert browser.get('/login').headers['cache-control'] == 'no-store'
+
+
+def test_a_page_that_breaks_is_told_with_the_headers_of_safety(
+  app, monkeypatch, caplog
+):
+  def fail(*_):
+    raise ZeroDivisionError
+
+  monkeypatch.setattr(accounts, 'has_admin', fail)
+  client = TestClient(app, raise_server_exceptions=False)
+  answer = client.get('/health')
+  assert answer.status_code == 500 and 'nothing was saved' in answer.text
+  assert "default-src 'none'" in answer.headers['content-security-policy']
+  assert answer.headers['x-content-type-options'] == 'nosniff'
 
 
 def test_behind_tls_cookies_are_for_tls_alone(make_settings, database):
@@ -221,6 +338,15 @@ def test_a_database_that_does_not_answer_is_told(app, browser, monkeypatch):
   monkeypatch.setattr(accounts, 'has_admin', fail)
   answer = browser.get('/health')
   assert answer.status_code == 503 and 'Nothing was saved' in answer.text
+
+
+@pytest.mark.parametrize('url', ['sqlite:////no/where/a.db', GONE])
+def test_a_database_that_is_not_there_is_no_fault_of_ours(app, url, browser):
+  app.state.database = Database(url)
+  answer = browser.get('/health')
+  assert answer.status_code == 503 and answer.json()['detail']
+  with pytest.raises(ConnectionError, match='Start it, or correct the URL'):
+    app.state.database.write(lambda session: None)
 
 
 @pytest.mark.parametrize(

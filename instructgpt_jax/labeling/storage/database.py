@@ -8,7 +8,6 @@ task can be handed out once too often; a transaction takes milliseconds.
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import random
 import sqlite3
 import threading
@@ -25,6 +24,10 @@ ATTEMPTS = 8
 BUSY_SECONDS = 30.0
 # Any number will do, as long as every process takes the same.
 POSTGRES_LOCK = 7_231_964_582
+
+
+class Unreachable(ConnectionError):
+  """The database cannot be had now; nothing was done."""
 
 
 class Database:
@@ -57,7 +60,7 @@ class Database:
   @contextlib.contextmanager
   def reading(self) -> Iterator[orm.Session]:
     """Yields a session that sees one state of the data and changes nothing."""
-    with self._sessions() as session:
+    with self._connected() as session:
       session.execute(
         sa.text(
           'BEGIN'
@@ -75,7 +78,7 @@ class Database:
     """
     for attempt in range(1, ATTEMPTS + 1):
       try:
-        with self._turn, self._sessions() as session:
+        with self._turn, self._connected() as session:
           self._begin(session)
           result = work(session)
           session.commit()
@@ -87,6 +90,26 @@ class Database:
       time.sleep(random.uniform(0.5, 1.5) * 0.01 * 2**attempt)
     raise AssertionError('unreachable')
 
+  @contextlib.contextmanager
+  def _connected(self) -> Iterator[orm.Session]:
+    """Yields a session with a connection.
+
+    Raises:
+      Unreachable: where none is to be had.
+    """
+    with self._sessions() as session:
+      try:
+        session.connection()
+      except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as e:
+        if isinstance(e, exc.OperationalError) and _transient(e):
+          raise
+        reason = str(getattr(e, 'orig', e)).strip()
+        raise Unreachable(
+          f'config.label.url: no database answers ({reason}). Start it, or '
+          'correct the URL.'
+        ) from e
+      yield session
+
   def _begin(self, session: orm.Session) -> None:
     if self.sqlite:
       session.execute(sa.text('BEGIN IMMEDIATE'))
@@ -97,11 +120,6 @@ class Database:
 
   def close(self) -> None:
     self.engine.dispose()
-
-
-def sqlite_url(path: pathlib.Path) -> str:
-  """Returns the URL of a file."""
-  return str(sa.URL.create('sqlite', database=str(path.absolute())))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from instructgpt_jax.labeling import security
@@ -25,6 +26,11 @@ ROUTES = {
   'POST /logout': 'member',
   'GET /join/{token}': 'anyone',
   'POST /join/{token}': 'anyone',
+  'GET /reset/{token}': 'anyone',
+  'POST /reset/{token}': 'anyone',
+  'GET /password': 'member',
+  'POST /password': 'member',
+  'GET /openapi.json': 'anyone',
   # Work
   'GET /guidelines': 'member',
   'GET /work': 'labeler',
@@ -39,7 +45,9 @@ ROUTES = {
   'GET /admin/export': 'admin',
   'POST /admin/import': 'admin',
   'POST /admin/invite': 'admin',
+  'POST /admin/invitations/{number}/revoke': 'admin',
   'GET /admin/labelers': 'admin',
+  'POST /admin/labelers/{number}/reset': 'admin',
   'POST /admin/labelers/{number}/status': 'admin',
   'GET /admin/prompts': 'admin',
   'GET /admin/prompts/{number}': 'admin',
@@ -68,8 +76,6 @@ class Caller:
   id: int | None = None
   name: str = ''
   role: str = 'anyone'
-  group: str = ''
-  status: str = ''
   csrf: str = ''
 
 
@@ -92,10 +98,36 @@ def check_table(routers: Iterable[APIRouter]) -> None:
     raise ValueError(f'{key} {where} access.ROUTES: put that right.')
 
 
-async def csrf_token(request: Request) -> str:
-  """Returns the token that a request carries, '' for none."""
-  if request.method in SAFE:
-    return ''
+async def guard(request: Request) -> None:
+  """Puts the caller into request.state, or refuses with 401 or 403.
+
+  Who asks and what for comes first: no body is read of those who may not send
+  one.
+  """
+  wanted = ROUTES[f'{request.method} {request.scope["route"].path}']
+  role = wanted.removesuffix('!')
+  signer: security.Signer = request.app.state.signer
+  scheme, _, bearer = request.headers.get('authorization', '').partition(' ')
+  by_header = scheme.lower() == 'bearer'
+  ticket = signer.read(
+    bearer.strip() if by_header else request.cookies.get(security.COOKIE)
+  )
+  caller = await run_in_threadpool(_caller, request, ticket)
+  request.state.caller = caller
+  if role != 'anyone' and caller.id is None:
+    raise HTTPException(401, 'Log in first.')
+  if role in ('labeler', 'admin') and caller.role != role:
+    raise HTTPException(403, 'This is not for your account.')
+  # What stands in a header was put there on purpose, a cookie comes along.
+  exempt = request.method in SAFE or by_header or wanted.endswith('!')
+  if not exempt and not (
+    ticket is not None and signer.is_csrf(ticket, await _token(request))
+  ):
+    raise HTTPException(403, 'This page is out of date. Reload it, try again.')
+
+
+async def _token(request: Request) -> str:
+  """Returns the CSRF token that a request carries, '' for none."""
   given = request.headers.get(CSRF_HEADER, '')
   kind = request.headers.get('content-type', '').partition(';')[0].strip()
   if not given and kind in (
@@ -107,36 +139,10 @@ async def csrf_token(request: Request) -> str:
   return given
 
 
-def guard(request: Request, token: Annotated[str, Depends(csrf_token)]) -> None:
-  """Puts the caller into request.state, or refuses with 401 or 403."""
-  wanted = ROUTES[f'{request.method} {request.scope["route"].path}']
-  role = wanted.removesuffix('!')
-  signer: security.Signer = request.app.state.signer
-  scheme, _, bearer = request.headers.get('authorization', '').partition(' ')
-  by_header = scheme.lower() == 'bearer'
-  ticket = signer.read(
-    bearer.strip() if by_header else request.cookies.get(security.COOKIE)
-  )
-  caller = Caller() if ticket is None else _caller(request, ticket, signer)
-  # What stands in a header was put there on purpose, a cookie comes along.
-  exempt = by_header or wanted.endswith('!')
-  if (
-    request.method not in SAFE
-    and not exempt
-    and not (ticket is not None and signer.is_csrf(ticket, token))
-  ):
-    raise HTTPException(403, 'This page is out of date. Reload it, try again.')
-  if role != 'anyone' and caller.id is None:
-    raise HTTPException(401, 'Log in first.')
-  if role in ('labeler', 'admin') and caller.role != role:
-    raise HTTPException(403, 'This is not for your account.')
-  request.state.caller = caller
-
-
-def _caller(
-  request: Request, ticket: security.Ticket, signer: security.Signer
-) -> Caller:
-  csrf = signer.csrf(ticket)
+def _caller(request: Request, ticket: security.Ticket | None) -> Caller:
+  if ticket is None:
+    return Caller()
+  csrf = request.app.state.signer.csrf(ticket)
   if ticket.labeler is None:
     return Caller(csrf=csrf)
   with request.app.state.database.reading() as session:
@@ -147,9 +153,7 @@ def _caller(
     or found.generation != ticket.generation
   ):
     return Caller(csrf=csrf)
-  return Caller(
-    found.id, found.name, found.role, found.group, found.status, csrf
-  )
+  return Caller(found.id, found.name, found.role, csrf)
 
 
 def caller(request: Request) -> Caller:

@@ -13,22 +13,25 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from instructgpt_jax.labeling import security
 from instructgpt_jax.labeling.settings import Settings, secret
-from instructgpt_jax.labeling.storage.database import Database
+from instructgpt_jax.labeling.storage.database import Database, Unreachable
 from instructgpt_jax.labeling.web import access, middleware, pages
 from instructgpt_jax.labeling.web.routes import (
   admin,
   api,
+  passwords,
   public,
   reports,
   work,
 )
 
-ROUTERS = tuple(module.router for module in (public, work, admin, reports, api))
+ROUTERS = tuple(
+  module.router for module in (public, passwords, work, admin, reports, api)
+)
 # Uploads of data have a limit of their own.
 IMPORTS = ('/api/import', '/admin/import')
 
@@ -58,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     lifespan=lifespan,
     docs_url=None,  # would load scripts from elsewhere
     redoc_url=None,
+    openapi_url=None,  # a route of ours, to be in the table of roles
   )
   app.state.settings = settings
   app.state.database = Database(settings.database_url)
@@ -73,7 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
   app.add_exception_handler(AnyHTTPException, _refused)
   app.add_exception_handler(RequestValidationError, _misfit)
-  app.add_exception_handler(OperationalError, _unavailable)
+  for error in (OperationalError, InterfaceError, TimeoutError, Unreachable):
+    app.add_exception_handler(error, _unavailable)
   app.add_middleware(
     middleware.BodyLimit,
     limit=settings.request_kb * 1024,

@@ -11,6 +11,7 @@ from instructgpt_jax.labeling.payloads import AnswerError
 
 # Of the two outputs of a comparison.
 BETTER = {'0': [1, 2], 'tie': [1, 1], '1': [2, 1]}
+LARGEST = 2**31 - 1  # of an INTEGER of PostgreSQL
 CONSTRAINT = {'none': None, 'true': True, 'false': False}
 
 
@@ -21,13 +22,22 @@ def text(fields: FormData, name: str) -> str:
 
 
 def number(fields: FormData, name: str) -> int | None:
-  """Returns a whole number, None for anything else."""
-  value = text(fields, name).strip()
-  return (
-    int(value)
-    if value.isascii() and value.isdigit() and (len(value) < 16)
-    else None
-  )
+  """Returns a whole number that a database takes, None for anything else."""
+  return whole(text(fields, name).strip())
+
+
+def whole(value: str) -> int | None:
+  """Returns the number that a text is, None where it is none or too large."""
+  if not (value.isascii() and value.isdigit() and len(value) <= 10):
+    return None
+  found = int(value)
+  return found if found <= LARGEST else None
+
+
+def line(value: str) -> str:
+  """Returns what a database takes of a line that somebody typed."""
+  clean = value.encode(errors='replace').decode().replace('\0', '')
+  return clean.strip()[:200]
 
 
 def seconds(fields: FormData) -> float | None:

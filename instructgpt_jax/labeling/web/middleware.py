@@ -20,6 +20,7 @@ POLICY = '; '.join(
     "frame-ancestors 'none'",
   )
 )
+BROKEN = 'Something broke here, and nothing was saved. Try again.'
 HEADERS = {
   'content-security-policy': POLICY,
   'x-content-type-options': 'nosniff',
@@ -43,10 +44,12 @@ class Headers:
     if scope['type'] != 'http':
       await self._app(scope, receive, send)
       return
-    static = scope['path'].startswith('/static/')
+    static, begun = scope['path'].startswith('/static/'), False
 
     async def sent(message: Message) -> None:
+      nonlocal begun
       if message['type'] == 'http.response.start':
+        begun = True
         headers = MutableHeaders(scope=message)
         for name, value in self._headers.items():
           headers[name] = value
@@ -55,11 +58,20 @@ class Headers:
         )
       await send(message)
 
-    await self._app(scope, receive, sent)
+    try:
+      await self._app(scope, receive, sent)
+    except Exception:
+      if not begun:
+        await PlainTextResponse(BROKEN, 500)(scope, receive, sent)
+      raise  # to be logged
 
 
 class BodyLimit:
-  """Answers 413 to a body of more bytes, whatever its length claims to be."""
+  """Answers 413 to a body of more bytes, whatever its length claims to be.
+
+  The connection of who is refused a `larger` body before it is read is closed:
+  nobody reads it to its end either.
+  """
 
   def __init__(self, app: ASGIApp, limit: int, larger: dict[str, int]):
     self._app, self._limit, self._larger = app, limit, larger
@@ -74,14 +86,20 @@ class BodyLimit:
     if not length.isdigit() or int(length) > limit:
       await PlainTextResponse(refusal, 413)(scope, receive, send)
       return
-    seen = 0
+    seen, unread = 0, scope['path'] in self._larger
 
     async def received() -> Message:
-      nonlocal seen
+      nonlocal seen, unread
       message = await receive()
       seen += len(message.get('body', b''))
       if seen > limit:
         raise HTTPException(413, refusal)  # to whoever reads the body
+      unread = unread and message.get('more_body', False)
       return message
 
-    await self._app(scope, received, send)
+    async def sent(message: Message) -> None:
+      if message['type'] == 'http.response.start' and unread:
+        MutableHeaders(scope=message)['connection'] = 'close'
+      await send(message)
+
+    await self._app(scope, received, sent)

@@ -11,6 +11,8 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from instructgpt_jax.labeling import security
+
 FOLDER = pathlib.Path(__file__).parent
 STATIC = FOLDER / 'static'
 
@@ -39,11 +41,9 @@ _ENVIRONMENT = jinja2.Environment(
 
 def moment(seconds: float | None) -> str:
   """Returns a time since 1970 as people read it, in UTC."""
-  return (
-    ''
-    if seconds is None
-    else (time.strftime('%Y-%m-%d %H:%M', time.gmtime(seconds)))
-  )
+  if seconds is None:
+    return ''
+  return time.strftime('%Y-%m-%d %H:%M', time.gmtime(seconds))
 
 
 def duration(seconds: float | None) -> str:
@@ -52,9 +52,9 @@ def duration(seconds: float | None) -> str:
     return ''
   if seconds < 100:
     return f'{seconds:.0f} s'
-  return (
-    f'{seconds / 60:.1f} min' if seconds < 6000 else (f'{seconds / 3600:.1f} h')
-  )
+  if seconds < 6000:
+    return f'{seconds / 60:.1f} min'
+  return f'{seconds / 3600:.1f} h'
 
 
 def percent(share: float | None) -> str:
@@ -62,6 +62,7 @@ def percent(share: float | None) -> str:
 
 
 _ENVIRONMENT.filters.update(moment=moment, duration=duration, percent=percent)
+_ENVIRONMENT.globals['shortest_password'] = security.MIN_PASSWORD
 
 
 def page(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy import orm
 from starlette.datastructures import FormData, UploadFile
 
 from instructgpt_jax.labeling import (
@@ -17,12 +18,14 @@ from instructgpt_jax.labeling import (
   payloads,
 )
 from instructgpt_jax.labeling.storage.models import ASKED
+from instructgpt_jax.labeling.storage.models import Labeler
 from instructgpt_jax.labeling.web import access, forms, pages
 
 router = APIRouter(prefix='/admin', include_in_schema=False)
 
 # What an admin may set: the others come of the screening test.
 STATUSES = ('active', 'screening', 'blocked')
+LAST_PAGE = 10_000_000
 Word = Annotated[str, Form(max_length=200)]
 
 
@@ -32,7 +35,8 @@ async def upload(request: Request) -> tuple[bytes, str, FormData]:
   file = form.get('file')
   if not isinstance(file, UploadFile):
     return b'', '', form
-  return await file.read(), file.filename or 'upload', form
+  name = forms.line(file.filename or '') or 'upload'
+  return await file.read(), name, form
 
 
 @router.get('/prompts')
@@ -58,7 +62,7 @@ def import_file(
       items,
       state.settings,
       state.clock(),
-      batch=_clean(forms.text(form, 'batch')) or name,
+      batch=forms.line(forms.text(form, 'batch')) or name,
       kinds=kinds,
       by=who.id,
     )
@@ -71,7 +75,7 @@ def import_file(
 @router.get('/prompts/{number}')
 def prompt_page(request: Request, number: str) -> Response:
   with request.app.state.database.reading() as session:
-    found = listings.prompt(session, _whole(number, 0))
+    found = listings.prompt(session, _id(number))
     if found is None:
       raise HTTPException(404, 'There is no such prompt.')
     return pages.page(
@@ -103,7 +107,7 @@ def invite(
         group=group,
         days=state.settings.invitation_days,
         by=who.id,
-        note=_clean(note),
+        note=forms.line(note),
         heldout_share=state.settings.heldout_share,
       )
     )
@@ -122,7 +126,42 @@ def set_status(
       raise ValueError(f'A status is one of {STATUSES}.')
     state.database.write(
       lambda session: accounts.set_status(
-        session, _whole(number, 0), status, state.clock(), who.id or 0
+        session, _id(number), status, state.clock(), who.id or 0
+      )
+    )
+  except ValueError as error:
+    return _labelers(request, problem=str(error), status=400)
+  return RedirectResponse('/admin/labelers', 303)
+
+
+@router.post('/labelers/{number}/reset')
+def reset(request: Request, who: access.Who, number: str) -> Response:
+  """Shows a link once with which somebody can choose a new password."""
+  state = request.app.state
+
+  def work(session: orm.Session) -> Labeler:
+    found = session.get(Labeler, _id(number))
+    if found is None:
+      raise HTTPException(404, 'There is no such account.')
+    accounts.record(
+      session, state.clock(), who.id, 'reset link', labeler=found.id
+    )
+    return found
+
+  found = state.database.write(work)
+  token = state.signer.sign_reset(found.id, found.password)
+  return _labelers(
+    request, link=f'{request.base_url}reset/{token}', link_for=found.name
+  )
+
+
+@router.post('/invitations/{number}/revoke')
+def revoke(request: Request, who: access.Who, number: str) -> Response:
+  state = request.app.state
+  try:
+    state.database.write(
+      lambda session: accounts.revoke(
+        session, _id(number), state.clock(), who.id or 0
       )
     )
   except ValueError as error:
@@ -133,7 +172,7 @@ def set_status(
 @router.get('/audit')
 def audit_page(request: Request, before: str = '') -> Response:
   with request.app.state.database.reading() as session:
-    rows = listings.audit(session, _whole(before, 0) or None)
+    rows = listings.audit(session, forms.whole(before))
   more = rows[-1][0].id if len(rows) == listings.PAGE else None
   return pages.page(request, 'admin/audit.html', rows=rows, more=more)
 
@@ -143,15 +182,9 @@ def export_page(request: Request) -> Response:
   return pages.page(request, 'admin/export.html')
 
 
-def _whole(text: str, otherwise: int) -> int:
-  """Returns a number of an address, that of nothing where it is none."""
-  whole = text.isascii() and text.isdigit() and len(text) < 10
-  return int(text) if whole else otherwise
-
-
-def _clean(text: str) -> str:
-  """Returns what a database takes of a line that somebody typed."""
-  return text.replace('\0', '').strip()[:200]
+def _id(text: str) -> int:
+  """Returns a number of an address, that of nobody where it is none."""
+  return forms.whole(text) or 0
 
 
 def _prompts(
@@ -163,8 +196,8 @@ def _prompts(
   problem: str = '',
   status: int = 200,
 ) -> Response:
-  number = max(1, _whole(page, 1))
-  words = _clean(words)
+  number = min(max(1, forms.whole(page) or 1), LAST_PAGE)
+  words = forms.line(words)
   with request.app.state.database.reading() as session:
     rows, count = listings.prompts(session, number, words)
   return pages.page(
@@ -184,7 +217,12 @@ def _prompts(
 
 
 def _labelers(
-  request: Request, *, link: str = '', problem: str = '', status: int = 200
+  request: Request,
+  *,
+  link: str = '',
+  link_for: str = '',
+  problem: str = '',
+  status: int = 200,
 ) -> Response:
   state = request.app.state
   with state.database.reading() as session:
@@ -197,6 +235,7 @@ def _labelers(
     'admin/labelers.html',
     status,
     link=link,
+    link_for=link_for,
     problem=problem,
     days=state.settings.invitation_days,
     **values,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import orm
 
 from instructgpt_jax.labeling import (
+  accounts,
   answers,
   assignment,
   exports,
@@ -108,8 +109,8 @@ class Imported(BaseModel):
 
 
 @router.post('/login', responses={401: {}, 429: {}})
-def login(request: Request, body: Login) -> Token:
-  labeler = authenticate(request, body.name, body.password)
+async def login(request: Request, body: Login) -> Token:
+  labeler = await authenticate(request, body.name, body.password)
   signer: security.Signer = request.app.state.signer
   return Token(
     token=signer.sign(labeler.id, labeler.generation), seconds=signer.seconds
@@ -228,8 +229,9 @@ def import_records(
 
 
 @router.get('/figures', responses=REFUSED)
-def all_figures(request: Request) -> dict[str, Any]:
+def all_figures(request: Request, who: access.Who) -> dict[str, Any]:
   """Returns agreement, habits, win rates, Likert and flag tables."""
+  _note_export(request, who, 'figures')
   state = request.app.state
   with state.database.reading() as session:
     return figures.tables(
@@ -245,9 +247,11 @@ def all_figures(request: Request) -> dict[str, Any]:
 )
 def export(
   request: Request,
+  who: access.Who,
   kind: Literal['comparisons', 'demonstrations', 'ratings', 'flags', 'skips'],
 ) -> Response:
   """Returns the answers of a kind as JSON Lines."""
+  _note_export(request, who, kind)
   blocked = not request.app.state.settings.without_blocked
   with request.app.state.database.reading() as session:
     lines = [
@@ -258,6 +262,16 @@ def export(
     ''.join(lines),
     media_type='application/x-ndjson',
     headers={'content-disposition': f'attachment; filename={kind}.jsonl'},
+  )
+
+
+def _note_export(request: Request, who: access.Who, kind: str) -> None:
+  """Keeps in the audit log who took answers, and the users' ids, out."""
+  state = request.app.state
+  state.database.write(
+    lambda session: accounts.record(
+      session, state.clock(), who.id, 'export', kind=kind
+    )
   )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import orm
 from starlette.datastructures import FormData
 
 from instructgpt_jax.labeling import (
+  accounts,
   answers,
   assignment,
   payloads,
@@ -127,15 +128,17 @@ def skip(request: Request, who: access.Who, form: Fields) -> Response:
 @router.post('/work/flag')
 def flag(request: Request, who: access.Who, form: Fields) -> Response:
   def work(session: orm.Session) -> str:
+    now, kind = request.app.state.clock(), forms.text(form, 'kind')
     answers.flag(
       session,
       session.get_one(Labeler, who.id),
       _lease(form),
-      forms.text(form, 'kind'),
-      request.app.state.clock(),
+      kind,
+      now,
       output=forms.number(form, 'output'),
       note=forms.text(form, 'note'),
     )
+    accounts.record(session, now, who.id, 'flag', lease=_lease(form), kind=kind)
     return 'flagged'
 
   return _done(request, who, work)
