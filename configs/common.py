@@ -493,11 +493,13 @@ def base() -> ConfigDict:
       # Names of tasks (docs/evaluation.md), or ('all',).
       tasks=(),
       harness=False,  # they are those of lm-evaluation-harness
-      shots=(0,),  # examples before each question; (0, 4) asks with both
+      # Examples before each question, (0, 4) asks with both; () is none, and
+      # for the harness what a task of it says itself.
+      shots=(),
       limit=0,  # the first items of a task alone; 0 is all
       tokens=8_192,  # ours: about how many a device takes at a time
-      # Where KEY.jsonl(.gz, .zst) of a task lies: folders, and single files or
-      # names at Hugging Face as (('KEY', 'FILE'), ...); also of its examples.
+      # Where KEY.jsonl(.gz, .zst) of a task lies: folders, and single files as
+      # (('KEY', 'FILE'), ...); also of its examples.
       folders=(),
       files=(),
       shot_files=(),
@@ -508,7 +510,7 @@ def base() -> ConfigDict:
         judge='overlap',
         model='',
         key='OPENAI_API_KEY',  # the environment variable that holds it
-        answers='',  # a file in which a server's answers are kept
+        answers='',  # where a server's answers are kept; '' is in evaluate/
         workers=8,
         information='',
         label='yes',
@@ -516,7 +518,12 @@ def base() -> ConfigDict:
       # And how toxic a text is: 'words' of a list, 'perspective' (key in
       # PERSPECTIVE_API_KEY), or the folder of a classifier.
       toxicity=dict(
-        scorer='words', words='', label='toxic', answers='', per_second=1.0
+        scorer='words',
+        words='',
+        label='toxic',
+        answers='',
+        per_second=1.0,
+        prompts=5_000,  # drawn evenly over their toxicity (App. D); 0 is all
       ),
       # "GPT-3 prompted" (3.5): the base model behind the prefix of most reward
       # on so many validation prompts, of draws of demonstrations; 0 is off.

@@ -11,9 +11,9 @@ from collections.abc import (
   Mapping,
   Sequence,
 )
+from typing import Any
 
 from instructgpt_jax.data.schema import DataError
-from instructgpt_jax.evals.model import Model
 from instructgpt_jax.evals.task import MissingData, Settings, Task, Value
 from instructgpt_jax.evals.tasks import (
   choices,
@@ -22,6 +22,7 @@ from instructgpt_jax.evals.tasks import (
   lambada,
   probes,
   quac,
+  reward_bench,
   squad,
   summaries,
   toxicity,
@@ -47,6 +48,8 @@ TASKS: Mapping[str, Factory] = {
   **summaries.TASKS,
   **probes.TASKS,
 }
+# Those that ask a reward model.
+OF_REWARD: Mapping[str, Factory] = reward_bench.TASKS
 # Those that ask the same whatever the number of shots.
 WITHOUT_SHOTS: Collection[str] = (
   *truthfulqa.TASKS,
@@ -54,6 +57,7 @@ WITHOUT_SHOTS: Collection[str] = (
   *winogender.TASKS,
   *crows.TASKS,
   *probes.TASKS,
+  *OF_REWARD,
 )
 
 
@@ -73,15 +77,16 @@ def made(names: Iterable[str], settings: Settings) -> dict[str, Task | str]:
   Raises:
     DataError: for a name that is no task, and for data that is damaged.
   """
+  every = {**TASKS, **OF_REWARD}
   found: dict[str, Task | str] = {}
   for name in names:
-    if name not in TASKS:
+    if name not in every:
       raise DataError(
         f'config.evaluate.tasks: no task {name!r}. Choose of '
-        f'{", ".join(sorted(TASKS))}.'
+        f'{", ".join(sorted(every))}.'
       )
     try:
-      found[name] = TASKS[name](settings)
+      found[name] = every[name](settings)
     except MissingData as error:
       found[name] = f'no data: {error}'
   return found
@@ -100,7 +105,7 @@ def asked(
 
 
 def rows(
-  tasks: Mapping[str, Task | str], settings: Settings, model: Model
+  tasks: Mapping[str, Task | str], settings: Settings, model: Any
 ) -> Iterator[Row]:
   """Yields the rows of `made` tasks, in their order."""
   for name, task in tasks.items():

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from instructgpt_jax.evals import intervals
 from instructgpt_jax.evals.meanings import Meaning, meaning
-from instructgpt_jax.evals.model import Model
 
 
 class MissingData(Exception):
@@ -68,8 +67,11 @@ class Task(Protocol):
   def name(self) -> str:
     """Its name in the registry and the table."""
 
-  def run(self, model: Model) -> Iterator[Value]:
-    """Yields its values; always the same names in the same order."""
+  def run(self, model: Any) -> Iterator[Value]:
+    """Yields its values; always the same names in the same order.
+
+    Of a `Model`; those of reward models ask a `reward_model.groups.Score`.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,11 +10,19 @@ from ml_collections import ConfigDict
 
 from instructgpt_jax.evals import cache, harness, registry, tables
 from instructgpt_jax.evals.engine import Engine
-from instructgpt_jax.evals.model import Model
+from instructgpt_jax.evals.model import CannotAnswerError, Model
 from instructgpt_jax.evals.passes import Devices, Passes
+from instructgpt_jax.evals.reward_model.scorer import Scorer
 from instructgpt_jax.evals.task import Settings, Task
-from instructgpt_jax.evals.tasks import toxicity, truthfulqa
-from instructgpt_jax.stages import candidates, layouts, preferring, prompted
+from instructgpt_jax.evals.tasks import probes, toxicity, truthfulqa
+from instructgpt_jax.stages import (
+  candidates,
+  layouts,
+  preferring,
+  prompted,
+  reward_tables,
+  sources,
+)
 from instructgpt_jax.stages.session import Session, describe
 
 ALL = ('all',)
@@ -24,12 +32,26 @@ PAIRS = "give (('KEY', 'FILE'),), a key and a file for each"
 def names(config: ConfigDict) -> tuple[str, ...]:
   """Returns the tasks that are asked, in order."""
   given = tuple(config.evaluate.tasks)
-  return tuple(registry.TASKS) if given == ALL else given
+  if given != ALL:
+    return given
+  trained = config.init.run or config.stages != ('evaluate',)
+  world = config.data.source == 'world' and trained
+  every = *registry.TASKS, *registry.OF_REWARD
+  return tuple(name for name in every if world or name not in probes.OF_WORLD)
 
 
-def task_settings(config: ConfigDict, shots: int) -> Settings:
-  """Returns what the tasks are made with."""
+def task_settings(
+  config: ConfigDict, shots: int | None, folder: pathlib.Path | None = None
+) -> Settings:
+  """Returns what the tasks are made with.
+
+  What servers answer is kept in `folder` where no other place is given.
+  """
   evaluate = config.evaluate
+  toxic, truth = evaluate.toxicity.to_dict(), evaluate.truth.to_dict()
+  if folder is not None:
+    toxic['answers'] = toxic['answers'] or str(folder / 'toxicity.sqlite')
+    truth['answers'] = truth['answers'] or str(folder / 'truth.sqlite')
   return Settings(
     folders=tuple(evaluate.folders),
     files=dict(evaluate.files),
@@ -38,25 +60,31 @@ def task_settings(config: ConfigDict, shots: int) -> Settings:
     shot_files=dict(evaluate.shot_files),
     seed=config.seed,
     limit=evaluate.limit,
-    options={
-      toxicity.KEY: evaluate.toxicity.to_dict(),
-      truthfulqa.KEY: evaluate.truth.to_dict(),
-    },
+    options={toxicity.KEY: toxic, truthfulqa.KEY: truth},
   )
 
 
-def made(config: ConfigDict) -> dict[int, dict[str, Task | str]]:
+Made = dict[int | None, dict[str, Task | str]]
+
+
+def made(config: ConfigDict, folder: pathlib.Path | None = None) -> Made:
   """Returns {shots: {name: task, or what to give for it}}.
+
+  Without shots, tasks of the harness take as many as they say themselves.
 
   Raises:
     DataError: for a name that is no task, and for data that is damaged.
     ImportError: without a library that a task needs.
   """
-  asked = names(config)
-  make = harness.made if config.evaluate.harness else registry.made
+  given, found = config.evaluate.shots, names(config)
+  if config.evaluate.harness:
+    return {
+      shots: harness.made(found, task_settings(config, shots))
+      for shots in given or (None,)
+    }
   return {
-    shots: make(asked, task_settings(config, shots))
-    for shots in config.evaluate.shots
+    shots: registry.made(some, task_settings(config, shots, folder))
+    for shots, some in registry.asked(found, given).items()
   }
 
 
@@ -72,19 +100,44 @@ def run(
   What they answer is kept as it comes, under the hash of each model: an
   evaluation that was killed goes on, and one of more tasks asks those alone.
   """
-  tasks = made(session.config)
+  tasks, scored = _parted(made(session.config, session.run.folder('evaluate')))
   rows: dict[str, list[registry.Row]] = {}
   for name, folder in folders.items():
     rows |= _of_model(session, name, folder, tasks, prefix)
   over = 'base' if 'base' in rows else next(iter(rows), '')
+  if scored:
+    rows[preferring.REWARD] = _of_reward(session, scored)
   return {'tasks': tables.table(rows, over)}
+
+
+def _parted(tasks: Made) -> tuple[Made, dict[str, Task | str]]:
+  """Returns the tasks of language models, and those of a reward model."""
+  scored: dict[str, Task | str] = {}
+  others: Made = {}
+  for shots, of_shots in tasks.items():
+    others[shots] = {}
+    for name, task in of_shots.items():
+      mine = scored if name in registry.OF_REWARD else others[shots]
+      mine[name] = task
+  return others, scored
+
+
+def _of_reward(
+  session: Session, tasks: Mapping[str, Task | str]
+) -> list[registry.Row]:
+  """Returns the rows of the reward model, if there is one."""
+  config = session.config
+  if sources.source_folder(config, session.run.path, 'reward') is None:
+    why = 'not asked: no reward model. Give config.init.reward.'
+    return [registry.Row(name, 0, None, why) for name in tasks]
+  return asked(config, tasks, 0, reward_tables.scorer(session))
 
 
 def _of_model(
   session: Session,
   name: str,
   folder: pathlib.Path,
-  tasks: Mapping[int, Mapping[str, Task | str]],
+  tasks: Made,
   prefix: Mapping[str, Any] | None,
 ) -> dict[str, list[registry.Row]]:
   """Returns the rows of a model, which then leaves the devices."""
@@ -102,7 +155,10 @@ def _of_model(
 
 
 def asked(
-  config: ConfigDict, tasks: Mapping[str, Task | str], shots: int, model: Model
+  config: ConfigDict,
+  tasks: Mapping[str, Task | str],
+  shots: int | None,
+  model: Model | Scorer,
 ) -> list[registry.Row]:
   """Returns the rows of one model, asked with so many examples.
 
@@ -113,9 +169,9 @@ def asked(
   found: list[registry.Row] = []
   for name, task in tasks.items():
     try:
-      found += registry.rows({name: task}, settings, model)
-    except ValueError as error:
-      found.append(registry.Row(name, shots, None, f'not asked: {error}'))
+      found += list(registry.rows({name: task}, settings, model))
+    except CannotAnswerError as error:
+      found.append(registry.Row(name, shots or 0, None, f'not asked: {error}'))
   return found
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from instructgpt_jax.data import pipeline, records
-from instructgpt_jax.evals import sources as task_data
 from instructgpt_jax.evals.passes import Devices
 from instructgpt_jax.evals.reward_model import (
   accuracy,
@@ -18,7 +17,7 @@ from instructgpt_jax.evals.reward_model import (
   invariance,
 )
 from instructgpt_jax.evals.reward_model.scorer import Scorer
-from instructgpt_jax.evals.task import Settings
+from instructgpt_jax.evals.task import MissingData, Settings
 from instructgpt_jax.evals.tasks import reward_bench
 from instructgpt_jax.stages import (
   earlier,
@@ -56,11 +55,17 @@ def run(
 
 def _scored(session: Session, settings: Settings) -> dict[str, Any]:
   """Returns what it makes of texts that are there; then it is gone."""
+  score = scorer(session)
+  return {'sets': _sets(settings, score), **_labels(session, score)}
+
+
+def scorer(session: Session) -> Scorer:
+  """Returns the reward model on the devices."""
   model = session.scalar_model()
   devices = Devices(
     session.mesh, session.rules, layouts.decode_rules(session.config)
   )
-  score = Scorer(
+  return Scorer(
     model,
     session.load('reward', model),
     devices,
@@ -68,7 +73,6 @@ def _scored(session: Session, settings: Settings) -> dict[str, Any]:
     tokens=session.config.evaluate.tokens,
     chat_format=session.config.data.chat,
   )
-  return {'sets': _sets(settings, score), **_labels(session, score)}
 
 
 def _labels(session: Session, score: Scorer) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def _sets(settings: Settings, score: Scorer) -> dict[str, Any]:
   for name, make in reward_bench.TASKS.items():
     try:
       [value] = make(settings).run(score)
-    except task_data.MissingData as error:
+    except MissingData as error:
       found[name] = f'no data: {error}'
       continue
     found[name] = {

@@ -121,6 +121,7 @@ _WORLD: dict[str, tuple[Any, ...]] = {
   ),
   'probe_world_constraints': (world.constraints, constraints),
 }
+OF_WORLD = tuple(_WORLD)  # for models that know its language
 TASKS: dict[str, Callable[[Settings], Probe]] = {
   **{k: functools.partial(_english, k, *how) for k, how in _ENGLISH.items()},
   **{k: functools.partial(_world, k, *how) for k, how in _WORLD.items()},
