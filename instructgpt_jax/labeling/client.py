@@ -72,6 +72,10 @@ class Client:
     for part in _parts(path):
       self._call('POST', '/api/import', content=part, params=how)
 
+  def figures(self) -> dict[str, Any]:
+    """Returns agreement, habits of labelers, and what they said of models."""
+    return self._call('GET', '/api/figures').json()
+
   def export(self, kind: str) -> list[dict[str, Any]]:
     """Returns all records of a kind: comparisons, demonstrations, ratings."""
     place = f'/api/export/{kind}'

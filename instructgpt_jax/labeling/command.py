@@ -14,7 +14,13 @@ from typing import Any
 
 import uvicorn
 
-from instructgpt_jax.labeling import accounts, exports, imports, incoming
+from instructgpt_jax.labeling import (
+  accounts,
+  exports,
+  imports,
+  incoming,
+  screening,
+)
 from instructgpt_jax.labeling.settings import Settings, keep, kept, make, shown
 from instructgpt_jax.labeling.storage import backup
 from instructgpt_jax.labeling.storage.database import Database
@@ -50,9 +56,16 @@ def serve(settings: Settings) -> None:
         _store(database, settings)
       with database.reading() as session:
         first = not accounts.has_admin(session)
+        lacks = screening.missing(session, settings)
       if first:
         _invite(database, settings, _public(settings, address))
       _note_settings(database, settings)
+    if lacks:
+      print(
+        f'Of {settings.screening_tasks} screening tasks {lacks} are missing: '
+        'nobody is admitted before they are imported (use=screening).',
+        flush=True,
+      )
     keep(settings)
     # To which uvicorn hands the signal on, when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -84,7 +97,7 @@ def take_in(settings: Settings) -> None:
 
 
 def export(settings: Settings) -> None:
-  """Writes comparisons, demonstrations and ratings into a folder."""
+  """Writes all that people said into a folder, with the figures of it."""
   folder = pathlib.Path(settings.archive or settings.folder / 'export')
   with opened(settings) as database:
     _note(database, 'export', kind='all')

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from instructgpt_jax import files
+from instructgpt_jax.labeling.storage.database import url_problem
 from instructgpt_jax.labeling.storage.models import ASKED, USES
 
 SECRET = 'INSTRUCTGPT_LABEL_SECRET'
@@ -120,23 +121,8 @@ def _complaints(s: Settings) -> list[str]:
     found.append(f'port is {s.port}: give 0 (any free one) to 65535.')
   if s.guidelines and not pathlib.Path(s.guidelines).is_file():
     found.append(f'guidelines: no file {s.guidelines}. Give a text file.')
-  found += _url_complaints(s.url)
-  return found
-
-
-def _url_complaints(url: str) -> list[str]:
-  if not url:
-    return []
-  try:
-    parsed = sa.make_url(url)
-  except sa.exc.ArgumentError:
-    return ['url cannot be read: give postgresql://USER@HOST/NAME.']
-  if parsed.get_backend_name() not in ('sqlite', 'postgresql'):
-    return ['url is of another database: give postgresql://USER@HOST/NAME.']
-  asked = any('password' in name.lower() for name in parsed.query)
-  if parsed.password is not None or asked:
-    return ['url holds a password: give it in PGPASSWORD, or in ~/.pgpass.']
-  return []
+  problem = url_problem(s.url) if s.url else ''
+  return [*found, problem] if problem else found
 
 
 def secret(folder: pathlib.Path) -> str:

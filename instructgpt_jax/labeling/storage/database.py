@@ -35,17 +35,11 @@ class Database:
 
   def __init__(self, url: str):
     """Connects lazily. Raises ValueError for a URL of another database."""
-    try:
-      parsed = sa.make_url(url)
-    except exc.ArgumentError:
-      parsed = None
-    kind = parsed.get_backend_name() if parsed is not None else ''
-    if parsed is None or kind not in ('sqlite', 'postgresql'):
-      raise ValueError(
-        'config.label.url: no URL of SQLite or PostgreSQL. Give '
-        'postgresql://USER@HOST/NAME, or nothing for a file in the run folder.'
-      )
-    self.sqlite = kind == 'sqlite'
+    problem = url_problem(url)
+    if problem:
+      raise ValueError(f'config.label.{problem}')
+    parsed = sa.make_url(url)
+    self.sqlite = parsed.get_backend_name() == 'sqlite'
     if not self.sqlite:
       parsed = parsed.set(drivername='postgresql+psycopg')
     self.engine = sa.create_engine(
@@ -120,6 +114,26 @@ class Database:
 
   def close(self) -> None:
     self.engine.dispose()
+
+
+def url_problem(url: str) -> str:
+  """Returns why no database can be had at a URL, '' where one may be."""
+  try:
+    parsed = sa.make_url(url)
+  except exc.ArgumentError:
+    return (
+      'url cannot be read: give postgresql://USER@HOST/NAME of PostgreSQL, or '
+      'nothing for a file in the run folder.'
+    )
+  if parsed.get_backend_name() not in ('sqlite', 'postgresql'):
+    return (
+      'url is of another database: give postgresql://USER@HOST/NAME of '
+      'PostgreSQL, or nothing for a file in the run folder.'
+    )
+  asked = any('password' in name.lower() for name in parsed.query)
+  if parsed.password is not None or asked:
+    return 'url holds a password: give it in PGPASSWORD, or in ~/.pgpass.'
+  return ''
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -234,9 +234,7 @@ def all_figures(request: Request, who: access.Who) -> dict[str, Any]:
   _note_export(request, who, 'figures')
   state = request.app.state
   with state.database.reading() as session:
-    return figures.tables(
-      session, blocked=not state.settings.without_blocked
-    )
+    return figures.tables(session, blocked=not state.settings.without_blocked)
 
 
 @router.get(

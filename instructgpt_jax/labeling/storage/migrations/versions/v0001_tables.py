@@ -8,166 +8,88 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-
-TABLES = (
-  'labelers',
-  'prompts',
-  'audit',
-  'invitations',
-  'outputs',
-  'tasks',
-  'flags',
-  'leases',
-  'skips',
-  'answers',
-)
+ROLES = ('admin', 'labeler')
+GROUPS = ('train', 'heldout')
+STATUSES = ('screening', 'active', 'failed', 'blocked')
+KINDS = ('demonstration', 'rating', 'ranking', 'comparison', 'screening')
+LEASE_STATES = ('held', 'answered', 'skipped', 'expired')
 
 
 def upgrade() -> None:
-  _labelers()
-  _prompts()
-  _audit()
-  _invitations()
-  _outputs()
+  _people()
   _tasks()
-  _flags()
-  _leases()
-  _skips()
+  _remarks()
   _answers()
 
 
 def downgrade() -> None:
-  for table in reversed(TABLES):
+  for table in (
+    *('answers', 'skips', 'leases', 'flags', 'tasks', 'outputs'),
+    *('invitations', 'audit', 'prompts', 'labelers'),
+  ):
     op.drop_table(table)
 
 
-def _labelers() -> None:
-  op.create_table(
+def _people() -> None:
+  _table(
     'labelers',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('password', sa.Text(), nullable=False),
-    sa.Column('role', sa.Text(), nullable=False),
-    sa.Column('group', sa.Text(), nullable=False),
-    sa.Column('status', sa.Text(), nullable=False),
-    sa.Column('generation', sa.Integer(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.CheckConstraint(
-      "\"group\" IN ('train', 'heldout')", name=op.f('ck_labelers_group')
-    ),
-    sa.CheckConstraint(
-      "\"role\" IN ('admin', 'labeler')", name=op.f('ck_labelers_role')
-    ),
-    sa.CheckConstraint(
-      "\"status\" IN ('screening', 'active', 'failed', 'blocked')",
-      name=op.f('ck_labelers_status'),
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_labelers')),
-    sa.UniqueConstraint('name', name=op.f('uq_labelers_name')),
+    *_texts('name', 'password', 'role', 'group', 'status'),
+    _column('generation', sa.Integer),
+    _column('created', sa.Double),
+    _one_of('labelers', 'role', ROLES),
+    _one_of('labelers', 'group', GROUPS),
+    _one_of('labelers', 'status', STATUSES),
+    _unique('labelers', 'name'),
   )
-
-
-def _prompts() -> None:
-  op.create_table(
-    'prompts',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('key', sa.Text(), nullable=False),
-    sa.Column('text', sa.Text(), nullable=False),
-    sa.Column('user', sa.Text(), nullable=True),
-    sa.Column('extra', sa.JSON(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_prompts')),
-    sa.UniqueConstraint('key', name=op.f('uq_prompts_key')),
-  )
-
-
-def _audit() -> None:
-  op.create_table(
+  _table(
     'audit',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('at', sa.Double(), nullable=False),
-    sa.Column('labeler_id', sa.Integer(), nullable=True),
-    sa.Column('action', sa.Text(), nullable=False),
-    sa.Column('detail', sa.JSON(), nullable=False),
-    sa.ForeignKeyConstraint(
-      ['labeler_id'], ['labelers.id'], name=op.f('fk_audit_labeler_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_audit')),
+    _column('at', sa.Double),
+    *_link('audit', 'labeler_id', 'labelers', optional=True),
+    *_texts('action'),
+    _column('detail', sa.JSON),
   )
   op.create_index('ix_audit_at', 'audit', ['at'])
-
-
-def _invitations() -> None:
-  op.create_table(
+  _table(
     'invitations',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('token_hash', sa.Text(), nullable=False),
-    sa.Column('role', sa.Text(), nullable=False),
-    sa.Column('group', sa.Text(), nullable=False),
-    sa.Column('note', sa.Text(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.Column('expires', sa.Double(), nullable=False),
-    sa.Column('created_by', sa.Integer(), nullable=True),
-    sa.Column('used', sa.Double(), nullable=True),
-    sa.Column('used_by', sa.Integer(), nullable=True),
-    sa.CheckConstraint(
-      "\"group\" IN ('train', 'heldout')", name=op.f('ck_invitations_group')
-    ),
-    sa.CheckConstraint(
-      "\"role\" IN ('admin', 'labeler')", name=op.f('ck_invitations_role')
-    ),
-    sa.ForeignKeyConstraint(
-      ['created_by'], ['labelers.id'], name=op.f('fk_invitations_created_by')
-    ),
-    sa.ForeignKeyConstraint(
-      ['used_by'], ['labelers.id'], name=op.f('fk_invitations_used_by')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_invitations')),
-    sa.UniqueConstraint('token_hash', name=op.f('uq_invitations_token_hash')),
+    *_texts('token_hash', 'role', 'group', 'note'),
+    _column('created', sa.Double),
+    _column('expires', sa.Double),
+    *_link('invitations', 'created_by', 'labelers', optional=True),
+    _column('used', sa.Double, optional=True),
+    *_link('invitations', 'used_by', 'labelers', optional=True),
+    _one_of('invitations', 'role', ROLES),
+    _one_of('invitations', 'group', GROUPS),
+    _unique('invitations', 'token_hash'),
   )
-
-
-def _outputs() -> None:
-  op.create_table(
-    'outputs',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('prompt_id', sa.Integer(), nullable=False),
-    sa.Column('text', sa.Text(), nullable=False),
-    sa.Column('model', sa.Text(), nullable=False),
-    sa.Column('extra', sa.JSON(), nullable=False),
-    sa.ForeignKeyConstraint(
-      ['prompt_id'], ['prompts.id'], name=op.f('fk_outputs_prompt_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_outputs')),
-  )
-  op.create_index('ix_outputs_prompt_id', 'outputs', ['prompt_id'])
 
 
 def _tasks() -> None:
-  op.create_table(
+  _table(
+    'prompts',
+    *_texts('key', 'text'),
+    _column('user', sa.Text, optional=True),
+    _column('extra', sa.JSON),
+    _column('created', sa.Double),
+    _unique('prompts', 'key'),
+  )
+  _table(
+    'outputs',
+    *_link('outputs', 'prompt_id', 'prompts'),
+    *_texts('text', 'model'),
+    _column('extra', sa.JSON),
+  )
+  op.create_index('ix_outputs_prompt_id', 'outputs', ['prompt_id'])
+  _table(
     'tasks',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('key', sa.Text(), nullable=False),
-    sa.Column('kind', sa.Text(), nullable=False),
-    sa.Column('batch', sa.Text(), nullable=False),
-    sa.Column('prompt_id', sa.Integer(), nullable=False),
-    sa.Column('outputs', sa.JSON(), nullable=False),
-    sa.Column('priority', sa.Integer(), nullable=False),
-    sa.Column('copies', sa.Integer(), nullable=False),
-    sa.Column('answered', sa.Integer(), nullable=False),
-    sa.Column('open', sa.Boolean(), nullable=False),
-    sa.Column('gold', sa.JSON(), nullable=True),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.CheckConstraint(
-      "\"kind\" IN ('demonstration', 'rating', 'ranking', 'comparison', "
-      "'screening')",
-      name=op.f('ck_tasks_kind'),
-    ),
-    sa.ForeignKeyConstraint(
-      ['prompt_id'], ['prompts.id'], name=op.f('fk_tasks_prompt_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_tasks')),
-    sa.UniqueConstraint('key', name=op.f('uq_tasks_key')),
+    *_texts('key', 'kind', 'batch'),
+    *_link('tasks', 'prompt_id', 'prompts'),
+    _column('outputs', sa.JSON),
+    *(_column(name, sa.Integer) for name in ('priority', 'copies', 'answered')),
+    _column('open', sa.Boolean),
+    _column('gold', sa.JSON, optional=True),
+    _column('created', sa.Double),
+    _one_of('tasks', 'kind', KINDS),
+    _unique('tasks', 'key'),
   )
   op.create_index('ix_tasks_batch', 'tasks', ['batch'])
   op.create_index(
@@ -176,107 +98,91 @@ def _tasks() -> None:
   op.create_index('ix_tasks_prompt_id', 'tasks', ['prompt_id'])
 
 
-def _flags() -> None:
-  op.create_table(
+def _remarks() -> None:
+  _table(
     'flags',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('task_id', sa.Integer(), nullable=False),
-    sa.Column('labeler_id', sa.Integer(), nullable=False),
-    sa.Column('output_id', sa.Integer(), nullable=True),
-    sa.Column('kind', sa.Text(), nullable=False),
-    sa.Column('note', sa.Text(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.ForeignKeyConstraint(
-      ['labeler_id'], ['labelers.id'], name=op.f('fk_flags_labeler_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['output_id'], ['outputs.id'], name=op.f('fk_flags_output_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['task_id'], ['tasks.id'], name=op.f('fk_flags_task_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_flags')),
+    *_pair('flags'),
+    *_link('flags', 'output_id', 'outputs', optional=True),
+    *_texts('kind', 'note'),
+    _column('created', sa.Double),
   )
   op.create_index('ix_flags_task_id', 'flags', ['task_id'])
-
-
-def _leases() -> None:
-  op.create_table(
-    'leases',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('task_id', sa.Integer(), nullable=False),
-    sa.Column('labeler_id', sa.Integer(), nullable=False),
-    sa.Column('state', sa.Text(), nullable=False),
-    sa.Column('order', sa.JSON(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.Column('expires', sa.Double(), nullable=False),
-    sa.CheckConstraint(
-      "\"state\" IN ('held', 'answered', 'skipped', 'expired')",
-      name=op.f('ck_leases_state'),
-    ),
-    sa.ForeignKeyConstraint(
-      ['labeler_id'], ['labelers.id'], name=op.f('fk_leases_labeler_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['task_id'], ['tasks.id'], name=op.f('fk_leases_task_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_leases')),
-    sa.UniqueConstraint(
-      'task_id', 'labeler_id', name=op.f('uq_leases_task_id_labeler_id')
-    ),
-  )
-  op.create_index('ix_leases_labeler_state', 'leases', ['labeler_id', 'state'])
-  op.create_index('ix_leases_state_expires', 'leases', ['state', 'expires'])
-
-
-def _skips() -> None:
-  op.create_table(
+  _table(
     'skips',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('task_id', sa.Integer(), nullable=False),
-    sa.Column('labeler_id', sa.Integer(), nullable=False),
-    sa.Column('reason', sa.Text(), nullable=False),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.ForeignKeyConstraint(
-      ['labeler_id'], ['labelers.id'], name=op.f('fk_skips_labeler_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['task_id'], ['tasks.id'], name=op.f('fk_skips_task_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_skips')),
-    sa.UniqueConstraint(
-      'task_id', 'labeler_id', name=op.f('uq_skips_task_id_labeler_id')
-    ),
+    *_pair('skips'),
+    *_texts('reason'),
+    _column('created', sa.Double),
+    _unique('skips', 'task_id', 'labeler_id'),
   )
 
 
 def _answers() -> None:
-  op.create_table(
-    'answers',
-    sa.Column('id', sa.Integer(), nullable=False),
-    sa.Column('task_id', sa.Integer(), nullable=False),
-    sa.Column('labeler_id', sa.Integer(), nullable=False),
-    sa.Column('lease_id', sa.Integer(), nullable=False),
-    sa.Column('client_key', sa.Text(), nullable=False),
-    sa.Column('payload', sa.JSON(), nullable=False),
-    sa.Column('seconds', sa.Double(), nullable=False),
-    sa.Column('score', sa.Double(), nullable=True),
-    sa.Column('created', sa.Double(), nullable=False),
-    sa.ForeignKeyConstraint(
-      ['labeler_id'], ['labelers.id'], name=op.f('fk_answers_labeler_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['lease_id'], ['leases.id'], name=op.f('fk_answers_lease_id')
-    ),
-    sa.ForeignKeyConstraint(
-      ['task_id'], ['tasks.id'], name=op.f('fk_answers_task_id')
-    ),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_answers')),
-    sa.UniqueConstraint(
-      'labeler_id', 'client_key', name=op.f('uq_answers_labeler_id_client_key')
-    ),
-    sa.UniqueConstraint('lease_id', name=op.f('uq_answers_lease_id')),
-    sa.UniqueConstraint(
-      'task_id', 'labeler_id', name=op.f('uq_answers_task_id_labeler_id')
-    ),
+  _table(
+    'leases',
+    *_pair('leases'),
+    *_texts('state'),
+    _column('order', sa.JSON),
+    _column('created', sa.Double),
+    _column('expires', sa.Double),
+    _one_of('leases', 'state', LEASE_STATES),
+    _unique('leases', 'task_id', 'labeler_id'),
   )
+  op.create_index('ix_leases_labeler_state', 'leases', ['labeler_id', 'state'])
+  op.create_index('ix_leases_state_expires', 'leases', ['state', 'expires'])
+  _table(
+    'answers',
+    *_pair('answers'),
+    *_link('answers', 'lease_id', 'leases'),
+    *_texts('client_key'),
+    _column('payload', sa.JSON),
+    _column('seconds', sa.Double),
+    _column('score', sa.Double, optional=True),
+    _column('created', sa.Double),
+    _unique('answers', 'labeler_id', 'client_key'),
+    _unique('answers', 'lease_id'),
+    _unique('answers', 'task_id', 'labeler_id'),
+  )
+
+
+def _table(name: str, *parts: sa.schema.SchemaItem) -> None:
+  key = sa.PrimaryKeyConstraint('id', name=op.f(f'pk_{name}'))
+  op.create_table(name, _column('id', sa.Integer), *parts, key)
+
+
+def _column(
+  name: str, kind: type[sa.types.TypeEngine], *, optional: bool = False
+) -> sa.Column:
+  return sa.Column(name, kind(), nullable=optional)
+
+
+def _texts(*names: str) -> list[sa.Column]:
+  return [_column(name, sa.Text) for name in names]
+
+
+def _link(
+  table: str, column: str, to: str, *, optional: bool = False
+) -> tuple[sa.Column, sa.ForeignKeyConstraint]:
+  name = op.f(f'fk_{table}_{column}')
+  key = sa.ForeignKeyConstraint([column], [f'{to}.id'], name=name)
+  return _column(column, sa.Integer, optional=optional), key
+
+
+def _pair(table: str) -> list[sa.schema.SchemaItem]:
+  """Returns whose it is, and of which task."""
+  return [
+    *_link(table, 'task_id', 'tasks'),
+    *_link(table, 'labeler_id', 'labelers'),
+  ]
+
+
+def _one_of(
+  table: str, column: str, values: tuple[str, ...]
+) -> sa.CheckConstraint:
+  listed = ', '.join(f"'{value}'" for value in values)
+  name = op.f(f'ck_{table}_{column}')
+  return sa.CheckConstraint(f'"{column}" IN ({listed})', name=name)
+
+
+def _unique(table: str, *columns: str) -> sa.UniqueConstraint:
+  name = op.f(f'uq_{table}_{"_".join(columns)}')
+  return sa.UniqueConstraint(*columns, name=name)
