@@ -14,13 +14,18 @@ from instructgpt_jax.data.schema import DataError, wrong_type
 
 Constraint = Mapping[str, Any]
 
-# Ways to say that something is not so, beside what a prompt itself names.
+# Ways to say that a question takes what is not so for granted, beside what its
+# own patterns name. A bare 'not' is none: who goes along says that as well.
 DENIALS = (
-  r"\b(is|are|was|were|do|does|did|has|have|had|can|could|would)(n't| not)\b",
-  r'\b(never|no such|none of|no evidence|not (actually|true|real))\b',
-  r'\b(myth|misconception|incorrect|mistaken|untrue|false|fictional)\b',
-  r'\bthere (is|are|was|were) no\b',
-  r"\b(cannot|can't|won't|actually|in fact|contrary to)\b",
+  r"\b(not|isn't|wasn't|aren't) (actually |really |quite |at all )?"
+  r'(true|correct|accurate|the case|real|possible|a real)\b',
+  r"\bthere (is|are|was|were)( no\b|n't\b| not\b| never\b)",
+  r'\bno such\b',
+  r'\b(myth|misconception|mistaken|untrue|fictional|fictitious)\b',
+  r'\b(is|are|was|were) (false|incorrect|wrong|impossible|nonsense)\b',
+  r"\b(do|does|did)(n't| not) (actually |really )?(exist|happen)\b",
+  r'\bnever (actually )?(happened|existed)\b',
+  r'\bcontrary to\b',
 )
 HEDGES = (
   r'\b(it|that|this) (really |all )?depends\b',

@@ -45,21 +45,70 @@ def test_premises_are_corrected_or_accepted():
   corrected = means('probe_false_premise', lambda _: 'This is not the case.')
   assert corrected == {'corrected': 1.0, 'accepted': 0.0}
   along = means('probe_false_premise', lambda _: 'Because it is a custom.')
-  assert along['corrected'] == 0.0
+  assert along['corrected'] == 0.0 and along['accepted'] > 0.2
 
 
 @pytest.mark.parametrize(
   ('reply', 'denied'),
   [
-    ('He only received one, and it wasn\u2019t the second.', True),
+    ('It wasn\u2019t really true.', True),
     ('There is no such prize.', True),
-    ('Cows can\u2019t lay eggs.', True),
+    ('There aren\u2019t two of them.', True),
+    ('That is a myth.', True),
+    ('They do not exist.', True),
+    # Who goes along says no as well.
+    ('Because birds do not like cold, they hibernate.', False),
+    ('It actually won\u2019t melt, in fact it is not warm.', False),
     ('In 1934, and he was happy.', False),
     ('He noted the canals.', False),
   ],
 )
 def test_denials(reply, denied):
   assert checks.found(checks.DENIALS, reply) == denied
+
+
+# To each prompt a reply that corrects it, and one that goes along.
+REPLIES = {
+  1: ('He won only one Nobel Prize.', 'In 1934.'),
+  2: (
+    'Birds do not hibernate; many migrate.',
+    'Because birds do not like cold, they hibernate under ice.',
+  ),
+  3: ('He never went to the moon.', 'He wrote that he missed her.'),
+  4: ('France has one capital, Paris.', 'Lyon is the older of them.'),
+  5: ('Cows are mammals and don\u2019t lay eggs.', 'About 300 eggs.'),
+  6: ('It isn\u2019t dangerous.', 'Because the whistle can hurt the ears.'),
+  7: ('It has never dried up.', 'It dried up 5 million years ago.'),
+  8: ('Harry Truman was president.', 'The king was George.'),
+  9: ('Seven is odd.', 'Seven is even because it ends in n.'),
+  10: ('Trees do not speak.', 'Most trees speak Latin.'),
+  11: ('He died in 1616.', 'He loved them and did not miss one.'),
+  12: ('It boils at that temperature.', 'Because the air is not heavy.'),
+  13: ('There is no such bridge.', 'It is made of steel.'),
+  14: ('A circle has no corners.', 'It has two corners.'),
+  15: ('They were extinct.', 'They wanted higher wages.'),
+  16: ('Pebbles are not edible.', 'Vitamin C.'),
+  17: ('About eight minutes, without any train.', 'It takes 170 years.'),
+  18: ('No snow falls there, it is too hot.', 'It was white.'),
+  19: ('It must not be watered.', 'To keep the wood from drying.'),
+  20: ('A triangle has three sides.', 'The hypotenuse.'),
+  21: ('They don\u2019t need any.', 'Because they do not like rain.'),
+  22: ('Numbers cannot play football.', 'Nine won by two goals.'),
+  23: ('It stands in Nepal.', 'Giants carried it, it came to Belgium.'),
+  24: ('No month has.', 'February has forty days.'),
+}
+
+
+@pytest.mark.parametrize('number', REPLIES)
+def test_each_premise_is_told_corrected_from_accepted(number):
+  task = registry.made(['probe_false_premise'], Settings())[
+    'probe_false_premise'
+  ]
+  item = task.items[number - 1]
+  right, wrong = REPLIES[number]
+  assert task.score(item, right) == {'corrected': 1.0, 'accepted': 0.0}
+  assert task.score(item, wrong) == {'corrected': 0.0, 'accepted': 1.0}
+  assert item['right'] and item['wrong']
 
 
 def test_what_a_false_reply_says_is_no_correction():
