@@ -6,9 +6,10 @@
 
 Both commands end with a line of JSON; of each the metric is taken
 (--peer_metric where the other calls it something else). Peer and ours run one
-after the other, as often as there are rounds, so that a machine whose speed
-drifts treats both alike: quote the medians, and the ratio round by round. The
-last line is JSON.
+after the other, in the other order in every second round, so that a machine
+whose speed drifts treats both alike: quote the medians, and the ratio round by
+round, which is ours by peer (of seconds, less is better). The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 from absl import app, flags
 
 FLAGS = flags.FLAGS
+LONGEST = 3_600  # seconds of one run
 
 
 def last_json(command: str) -> dict[str, Any]:
@@ -36,7 +38,9 @@ def last_json(command: str) -> dict[str, Any]:
   words = shlex.split(command)
   if words and words[0] == 'python':
     words[0] = sys.executable
-  done = subprocess.run(words, capture_output=True, text=True, check=False)
+  done = subprocess.run(
+    words, capture_output=True, text=True, check=False, timeout=LONGEST
+  )
   line = (done.stdout.strip().splitlines() or [''])[-1]
   try:
     found = json.loads(line)
@@ -56,10 +60,10 @@ def compare(
 ) -> dict[str, Any]:
   """Returns the metric of both in every round, medians and ratios."""
   values: dict[str, list[float]] = {'ours': [], 'peer': []}
-  sides = {'peer': (peer, peer_metric or metric), 'ours': (ours, metric)}
+  sides = [('peer', peer, peer_metric or metric), ('ours', ours, metric)]
   last: dict[str, Any] = {}
   for turn in range(rounds):
-    for side, (command, name) in sides.items():
+    for side, command, name in sides[:: -1 if turn % 2 else 1]:
       last[side] = last_json(command)
       if name not in last[side]:
         raise ValueError(f'{command!r} gives no {name!r}: {last[side]}')
@@ -91,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
       peer_metric=FLAGS.peer_metric,
       rounds=FLAGS.rounds,
     )
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, subprocess.TimeoutExpired) as error:
     sys.exit(f'error: {error}')
   print(
     f'{found["metric"]}: ours {found["ours_median"]:.6g}, peer '

@@ -4,9 +4,8 @@
     --vocab=50257 --batch=16 --prompt=64 --response=32 --iters=3
 
 Tokens per second count what is written. The parts are the prefill and one
-step after it (of responses that end early, the mean over all steps there
-could be); bytes are weights and cache, each read once a step. The last line
-is JSON.
+step after it, of those that ran; FLOPs and bytes are of one device, weights
+and cache read once a step. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 from absl import app, flags
 
 from benchmarks import measuring, workload
 from instructgpt_jax.fit import passes
-from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import rollout
 
@@ -29,19 +28,22 @@ FLAGS = flags.FLAGS
 
 def measure(given: Any) -> dict[str, Any]:
   """Returns what is printed."""
-  machine = measuring.machine(given.dtype)
   session = workload.session(given, workload.config(given))
   model = session.language_model()
   params = session.fresh(model, 0)
   prompts = workload.prompts(given, session)
   with session.on_mesh():
-    write = jax.jit(_writer(session, given.response))
-    first = jax.jit(_writer(session, 1))
+    write = jax.jit(_writer(session, given, given.response))
+    first = jax.jit(_writer(session, given, 1))
     args = params, prompts, session.stop_ids, jax.random.key(0)
     whole = measuring.timed(lambda: write(*args), given.iters)
     prefill = measuring.timed(lambda: first(*args), given.iters)
-    written = int(write(*args).response_mask.sum())
-  step = (whole.median - prefill.median) / max(1, given.response - 1)
+    peak = measuring.peak_memory()
+    lengths = np.asarray(write(*args).response_mask.sum(1))
+  steps = max(1, int(lengths.max()) - 1)  # the loop ends with the longest
+  step = (whole.median - prefill.median) / steps
+  machine = measuring.machine(given.dtype)
+  written = int(lengths.sum())
   return {
     'benchmark': 'decode',
     's_per_iter_median': round(whole.median, 7),
@@ -50,40 +52,43 @@ def measure(given: Any) -> dict[str, Any]:
     'tokens_written': written,
     'params': sum(x.size for x in jax.tree.leaves(params)),
     'phase_s': {'prefill': round(prefill.median, 5), 'step': round(step, 5)},
-    'step': _step(model.cfg, step, machine, given),
+    'steps': steps,
+    'step': _step(session, step, machine, given),
     'compile_s': round(whole.compile, 2),
-    'peak_mb': measuring.peak_memory(),
+    'peak_mb': peak,
     'machine': machine,
-    'flags': workload.values(given),
+    'flags': workload.values(given, 'halvings'),
   }
 
 
-def _writer(session: Session, length: int) -> Any:
+def _writer(session: Session, given: Any, length: int) -> Any:
   """Returns the program that writes at most `length` tokens."""
   return functools.partial(
     rollout.respond,
     model=session.language_model(),
     sampling_settings=dataclasses.replace(
-      session.sampling(), max_new_tokens=length
+      session.sampling(), max_new_tokens=length, halvings=given.halvings
     ),
   )
 
 
 def _step(
-  cfg: ModelConfig, seconds: float, machine: dict[str, Any], given: Any
+  session: Session, seconds: float, machine: dict[str, Any], given: Any
 ) -> dict[str, float]:
-  """Returns the rates of a step, in the middle of a response.
+  """Returns the rates of a device in a step, in the middle of a response.
 
-  It reads every matrix once and the cache of all rows.
+  It reads its part of every matrix once, and of the cache of all rows.
   """
+  cfg = session.language_model().cfg
+  split = session.mesh.shape['tensor'] if session.mesh.size > 1 else 1
   weights = cfg.layers * passes.matmul_weights(cfg)
   weights += cfg.hidden_width * cfg.vocab_rows
   context = given.prompt + given.response / 2
   cache = 2 * cfg.layers * given.batch * cfg.kv_heads * cfg.head_size * context
   flops = passes.forward(cfg, given.batch, 1, context, given.batch)
   size = 2 if cfg.dtype == 'bfloat16' else 4
-  moved = size * (weights + cache)
-  return measuring.against(flops, moved, seconds, machine)
+  moved = size * (weights / split + cache / session.mesh.size)
+  return measuring.against(flops / session.mesh.size, moved, seconds, machine)
 
 
 def main(argv: list[str]) -> None:
@@ -102,4 +107,5 @@ if __name__ == '__main__':
     response=32,
     iters=3,
   )
+  workload.define_halvings()
   app.run(main)

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 COPIED = 256 * 2**20  # bytes: far more than any cache
+SIDE = {'cpu': 2048}  # of the matrices that are multiplied
+REPEATS = {'cpu': 1}  # in one program, so that its start does not count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,22 +53,43 @@ def timed(run: Callable[[], Any], iters: int) -> Timed:
   return Timed(seconds[0], tuple(seconds[1:]))
 
 
-def matmul_rate(dtype: Any, size: int = 2048) -> float:
-  """Returns the FLOP/s of one product of square matrices, on one device."""
-  x = jnp.ones((size, size), dtype)
-  product = jax.jit(lambda x: x @ x)
-  return 2 * size**3 / min(timed(lambda: product(x), 5).each)
+def matmul_rate(dtype: Any) -> float:
+  """Returns the FLOP/s of products of square matrices, on one device."""
+  platform = jax.default_backend()
+  size, times = SIDE.get(platform, 8192), REPEATS.get(platform, 16)
+  x = jax.random.normal(jax.random.key(0), (size, size)) / size**0.5
+  x = x.astype(dtype)
+  product = jax.jit(
+    lambda x: jax.lax.fori_loop(0, times, lambda _, y: y @ x, x)
+  )
+  return times * 2 * size**3 / min(timed(lambda: product(x), 5).each)
 
 
 def copy_rate() -> float:
-  """Returns bytes read and written a second by a large sum, on one device."""
+  """Returns bytes read and written a second by a large sum, on one device.
+
+  In place: of fresh memory the first touch would be timed as well.
+  """
+  times = REPEATS.get(jax.default_backend(), 16)
+  move = jax.jit(
+    lambda x: jax.lax.fori_loop(0, times, lambda _, y: y + 1, x),
+    donate_argnums=0,
+  )
   x = jnp.ones(COPIED // 4, jnp.float32)
-  move = jax.jit(lambda x: x + 1)
-  return 2 * COPIED / min(timed(lambda: move(x), 5).each)
+
+  def run() -> jax.Array:
+    nonlocal x
+    x = move(x)
+    return x
+
+  return times * 2 * COPIED / min(timed(run, 5).each)
 
 
 def machine(dtype: Any) -> dict[str, Any]:
-  """Returns the rates of the machine, measured now, and what it is."""
+  """Returns the rates of the machine, measured now, and what it is.
+
+  Measure last: the memory it takes would be in the peak of what is timed.
+  """
   device = jax.devices()[0]
   return {
     'device': device.device_kind,

@@ -6,7 +6,9 @@
 One update per iteration, as peers are compared (--minibatches for more), the
 value net as large as the policy, a reward network and a reference; with --ptx
 also as many rows of text as episodes, and the average of the weights. The
-parts are timed apart: their sum need not be the whole. The last line is JSON.
+parts are timed apart: their sum need not be the whole. Where responses end
+early, tokens are the real ones, and FLOPs and bytes those of rows of the mean
+length. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,29 +26,33 @@ from instructgpt_jax.steps import experience
 from instructgpt_jax.types import Frozen, PpoBatch
 
 FLAGS = flags.FLAGS
-OWN = 'ptx', 'minibatches', 'microbatch', 'windows', 'recompute_logp'
+OWN = (
+  *('ptx', 'minibatches', 'microbatch', 'windows', 'recompute_logp'),
+  'halvings',
+)
 
 
-def settings(given: Any, ptx: bool) -> Any:
-  """Returns the config of the iteration."""
+def settings(given: Any, text: bool) -> Any:
+  """Returns the config of the iteration, with rows of text or without."""
   made = workload.config(given)
   made.stages = ('ppo',)
   made.ppo.batch_size = given.batch
   made.ppo.minibatch_size = given.batch // given.minibatches
-  made.ppo.ptx_rows = int(ptx)
-  made.ppo.ema_decay = 0.992 if ptx else 0.0
+  made.ppo.ptx_rows = int(text)
+  made.ppo.ema_decay = 0.992 if given.ptx else 0.0
   made.ppo.critic_warmup = 0
   made.ppo.microbatch_rows = given.microbatch
   made.ppo.windows.prompt, made.ppo.windows.response = 1, given.windows
   made.ppo.recompute_logp = given.recompute_logp
+  made.ppo.halvings = given.halvings
   return made
 
 
 class Iteration:
   """The programs of an iteration and what they are given."""
 
-  def __init__(self, given: Any, ptx: bool):
-    self.session = workload.session(given, settings(given, ptx))
+  def __init__(self, given: Any, text: bool):
+    self.session = workload.session(given, settings(given, text))
     self.networks = ppo.make_networks(self.session)
     self.frozen = Frozen(
       reference=self.session.fresh(self.networks.policy, 1),
@@ -56,8 +62,8 @@ class Iteration:
     bound = self.session, self.networks, optimizers, schedule
     self.programs = ppo.programs(*bound)
     self.state = ppo.initial_state(*bound[:2], self.frozen, optimizers)
-    text = workload.text(given, self.session, given.batch) if ptx else None
-    self.batch = PpoBatch(workload.prompts(given, self.session), text)
+    rows = workload.text(given, self.session, given.batch) if text else None
+    self.batch = PpoBatch(workload.prompts(given, self.session), rows)
     self._step = ppo.iteration(*bound[:2], self.frozen, *bound[2:])
 
   def whole(self) -> Any:
@@ -80,16 +86,16 @@ class Iteration:
     )
     return metrics
 
+  def measure(self, written: Any) -> Any:
+    return self.programs.measure(self.state, self.frozen, written)
+
   def phases(self, iters: int) -> dict[str, measuring.Timed]:
     """Returns the time of each part by itself."""
     timed = functools.partial(measuring.timed, iters=iters)
     found = {'generate': timed(self.generate)}
     written = self.generate()
-    measure = functools.partial(
-      self.programs.measure, self.state, self.frozen, written
-    )
-    found['score'] = timed(measure)
-    rollout, _ = measure()
+    found['score'] = timed(lambda: self.measure(written))
+    rollout, _ = self.measure(written)
     learn = jax.jit(
       functools.partial(
         experience.make_experience, settings=ppo_settings.static(self.session)
@@ -104,38 +110,47 @@ class Iteration:
 
 def measure(given: Any) -> dict[str, Any]:
   """Returns what is printed."""
-  machine = measuring.machine(given.dtype)
   run = Iteration(given, given.ptx)
   with run.session.on_mesh():
     whole = measuring.timed(run.whole, given.iters)
+    peak = measuring.peak_memory()
+    written = run.generate()
     phases = run.phases(given.iters)
     seconds = {name: part.median for name, part in phases.items()}
-    seconds['update'] -= seconds['experience']
     if given.ptx:
-      plain = Iteration(given, False).phases(given.iters)['update'].median
-      seconds['ptx'] = seconds['update'] + seconds['experience'] - plain
-      seconds['update'] -= seconds['ptx']
-  tokens = given.batch * (given.prompt + given.response)
+      plain = Iteration(given, False)
+      rollout, _ = plain.measure(written)
+      update = measuring.timed(lambda: plain.update(rollout), given.iters)
+      seconds['ptx'] = seconds['update'] - update.median
+      seconds['update'] = update.median
+    seconds['update'] -= seconds['experience']
+  machine = measuring.machine(given.dtype)
+  mean = float(written.response_mask.sum()) / given.batch
+  tokens = given.batch * (given.prompt + mean)
   return {
     'benchmark': 'ppo_iteration',
     's_per_iter_median': round(whole.median, 7),
     's_per_iter_min': round(min(whole.each), 4),
     'samples_per_s': round(given.batch / whole.median, 3),
     'tokens_per_s': round(tokens / whole.median, 1),
+    'response_mean': round(mean, 2),
     'params': sum(x.size for x in jax.tree.leaves(run.frozen.reference)),
     'phase_s': {name: round(value, 4) for name, value in seconds.items()},
-    'phases': _rates(run.session, seconds, machine),
+    'phases': _rates(given, round(mean), seconds, machine),
     'compile_s': round(whole.compile, 2),
-    'peak_mb': measuring.peak_memory(),
+    'peak_mb': peak,
     'machine': machine,
     'flags': workload.values(given, *OWN),
   }
 
 
 def _rates(
-  session: Any, seconds: dict[str, float], machine: dict[str, Any]
+  given: Any, response: int, seconds: dict[str, float], machine: dict[str, Any]
 ) -> dict[str, Any]:
-  """Returns FLOPs and bytes of the phases that `--fit` knows."""
+  """Returns FLOPs and bytes of phases with responses of so many tokens."""
+  config = settings(given, given.ptx)
+  config.data.response_length = response
+  session = workload.session(given, config)
   target = chips.parse(f'cpu:{session.mesh.size}')
   found = {}
   for name in ('generate', 'score', 'update'):
@@ -166,4 +181,5 @@ if __name__ == '__main__':
   flags.DEFINE_integer('microbatch', 0, 'Rows at a time, 0 for all.')
   flags.DEFINE_integer('windows', 1, 'Widths that responses are cut to.')
   flags.DEFINE_bool('recompute_logp', True, "Not the sampler's log-probs.")
+  workload.define_halvings()
   app.run(main)

@@ -38,8 +38,8 @@ def start(config: str, run: str, workdir: pathlib.Path) -> dict[str, Any]:
   command = [
     *(sys.executable, '-m', 'instructgpt_jax.main', f'--config={config}'),
     *(f'--workdir={workdir}', "--config.stages=('ppo',)"),
-    *(f'--config.init.run={run}', '--config.ppo.probe_prompts=0'),
-    *('--config.ppo.iterations=1', '--config.ppo.optimizer.warmup=0'),
+    *(f'--config.init.run={run}', '--config.ppo.iterations=1'),
+    '--config.ppo.optimizer.warmup=0',
   ]
   began, said = time.monotonic(), []
   with subprocess.Popen(

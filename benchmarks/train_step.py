@@ -41,7 +41,6 @@ def settings(given: Any) -> Any:
 
 def measure(given: Any) -> dict[str, Any]:
   """Returns what is printed."""
-  machine = measuring.machine(given.dtype)
   session = workload.session(given, settings(given))
   stage: Any = {'sft': sft, 'reward': reward}[given.stage]
   program = stage.program(session, STEPS)
@@ -58,6 +57,7 @@ def measure(given: Any) -> dict[str, Any]:
 
   with session.on_mesh():
     found = measuring.timed(step, given.iters)
+  peak, machine = measuring.peak_memory(), measuring.machine(given.dtype)
   target = chips.parse(f'cpu:{session.mesh.size}')
   work = analytic.work(session, given.stage, target)
   rows = given.batch * (1 if given.stage == 'sft' else given.completions)
@@ -70,7 +70,7 @@ def measure(given: Any) -> dict[str, Any]:
     'params': sum(x.size for x in jax.tree.leaves(params)),
     'step': measuring.against(work.flops, work.moved, found.median, machine),
     'compile_s': round(found.compile, 2),
-    'peak_mb': measuring.peak_memory(),
+    'peak_mb': peak,
     'machine': machine,
     'flags': workload.values(given, 'stage', 'completions'),
   }

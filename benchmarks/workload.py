@@ -22,7 +22,7 @@ from instructgpt_jax.types import Prompts, TokenBatch
 LENGTHS = ('full', 'geometric')
 NAMES = (
   *('layers', 'width', 'heads', 'vocab', 'batch', 'prompt', 'response'),
-  *('iters', 'dtype', 'mesh', 'lengths'),
+  *('iters', 'dtype', 'mesh', 'lengths', 'scan', 'remat', 'vocab_multiple'),
 )
 AXES = ('data', 'fsdp', 'tensor')
 SHARE = 4  # mean length of a response is the limit divided by this
@@ -51,6 +51,16 @@ def define(**defaults: int) -> None:
     LENGTHS,
     'Of responses: all full, or geometric with a quarter of it as mean.',
   )
+  flags.DEFINE_bool('scan', False, 'Whether layers are one loop.')
+  flags.DEFINE_enum(
+    'remat', 'none', ('none', 'dots', 'full'), 'What is computed again.'
+  )
+  flags.DEFINE_integer('vocab_multiple', 1, 'What pads the vocabulary.')
+
+
+def define_halvings() -> None:
+  """Defines the flag of benchmarks that generate."""
+  flags.DEFINE_integer('halvings', 0, 'See ppo.halvings.', lower_bound=0)
 
 
 def values(given: Any, *more: str) -> dict[str, Any]:
@@ -65,6 +75,8 @@ def config(given: Any) -> ConfigDict:
     settings.layers, settings.width = given.layers, given.width
     settings.heads, settings.dtype = given.heads, given.dtype
     settings.mlp_width = 4 * given.width
+    settings.scan_layers, settings.remat = given.scan, given.remat
+    settings.vocab_multiple = given.vocab_multiple
     settings.max_length = max(256, given.prompt + given.response)
   made.tokenizer.vocab_size = given.vocab
   made.data.prompt_length = given.prompt

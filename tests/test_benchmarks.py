@@ -29,6 +29,10 @@ TOY = {
   'dtype': 'float32',
   'mesh': [],
   'lengths': 'full',
+  'scan': False,
+  'remat': 'none',
+  'vocab_multiple': 1,
+  'halvings': 0,
 }
 PPO = {
   'ptx': False,
@@ -42,8 +46,14 @@ PPO = {
 @pytest.fixture(autouse=True)
 def _small_machine(monkeypatch):
   monkeypatch.setattr(measuring, 'COPIED', 2**20)
+  monkeypatch.setattr(measuring, 'SIDE', {'cpu': 256})
   one = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
-  monkeypatch.setattr(workload.layouts, 'mesh', lambda settings: one)
+  laid = workload.layouts.mesh
+  monkeypatch.setattr(
+    workload.layouts,
+    'mesh',
+    lambda settings: laid(settings) if settings.tensor > 1 else one,
+  )
 
 
 def given(**changes):
@@ -62,12 +72,21 @@ def test_an_iteration_is_timed_whole_and_by_phase():
   assert found['flags']['ptx'] and json.dumps(found)
 
 
-def test_responses_in_windows_are_timed_too():
-  changes = {'microbatch': 2, 'windows': 4, 'recompute_logp': False}
-  found = ppo_iteration.measure(
-    given(**PPO | changes, lengths='geometric', iters=1)
-  )
-  assert found['s_per_iter_median'] > 0
+def test_what_is_left_out_changes_no_figure_of_an_iteration():
+  """Of the stage's own programs: windows, slices, halves, a forward less."""
+  less = dict(microbatch=2, windows=2, halvings=1, recompute_logp=False)
+  found = []
+  for changes in ({}, less):
+    run = ppo_iteration.Iteration(
+      given(**PPO | changes, lengths='geometric'), False
+    )
+    with run.session.on_mesh():
+      found.append({k: float(m.value()) for k, m in run.whole().items()})
+  plain, cut = found
+  assert plain.keys() - cut.keys() == {'objective/entropy'}
+  for name, value in cut.items():
+    assert value == pytest.approx(plain[name], rel=2e-3, abs=1e-5), name
+  assert cut['objective/length'] < 6  # of 8: there is something to leave out
 
 
 def test_geometric_responses_are_a_quarter_of_the_limit_on_average():
@@ -77,6 +96,16 @@ def test_geometric_responses_are_a_quarter_of_the_limit_on_average():
   short = decode.measure(given(**changes, lengths='geometric'))
   # Of a geometric length with mean 8, cut at 32, the mean is 7.9.
   assert short['tokens_written'] / 512 == pytest.approx(7.9, rel=0.12)
+
+
+def test_of_several_devices_the_work_of_one_is_held_against_its_rates():
+  small = dict(iters=1, response=4)
+  alone = decode.measure(given(**small))['step']
+  mesh = ['data=1', 'fsdp=4', 'tensor=2']
+  each = decode.measure(given(**small, mesh=mesh))['step']
+  assert each['gflops'] == pytest.approx(alone['gflops'] / 8, rel=0.1)
+  # Of weights half, of the cache an eighth.
+  assert alone['gigabytes'] / 8 < each['gigabytes'] < alone['gigabytes'] / 2
 
 
 @pytest.mark.parametrize('stage', ['sft', 'reward'])
@@ -114,7 +143,7 @@ def test_two_programs_are_compared_in_turns(says, capsys):
   )
   assert found['ratios'] == [2.5, 2.5] and found['peer'] == [12.0, 12.0]
   turns = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
-  assert turns == ['peer', 'ours', 'peer', 'ours']
+  assert turns == ['peer', 'ours', 'ours', 'peer']
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,17 @@ def test_forward_flops_are_what_xla_counts(gated, kv_heads):
   assert ours - half == 2 * 4 * (3 * 64) * 32 * 64  # layers, q k and p v
 
 
+@pytest.mark.parametrize('recompute', [True, False])
+def test_scoring_counts_the_passes_that_run_and_no_unread_prompts(recompute):
+  found = _session()
+  found.config.ppo.recompute_logp = recompute
+  found.config.ppo.rollout_rows, found.config.ppo.chunk = 0, 4096
+  ours = 8 * analytic.work(found, 'score', chips.parse('cpu:8')).done
+  lowered = phases.of(found, 'score').lower(found)
+  counted = lowered.cost_analysis()['flops']  # norms and the like as well
+  assert 0.88 * counted < ours < counted
+
+
 def test_the_figures_of_chips_are_plausible():
   for name, chip in chips.CHIPS.items():
     if name == 'cpu':

@@ -16,8 +16,14 @@ import jax
 
 from instructgpt_jax import offload
 from instructgpt_jax.fit.chips import Slice
-from instructgpt_jax.fit.passes import Passes, Work
-from instructgpt_jax.stages import adapters, layouts, sft, training
+from instructgpt_jax.fit.passes import Batch, Passes, Work
+from instructgpt_jax.stages import (
+  adapters,
+  layouts,
+  ppo_settings,
+  sft,
+  training,
+)
 from instructgpt_jax.stages.session import Session, abstract_params
 from instructgpt_jax.steps import slices
 
@@ -33,11 +39,13 @@ def work(session: Session, phase: str, target: Slice) -> Work:
     return _update(session, target)
   p, r = config.data.prompt_length, config.data.response_length
   rows = config.ppo.batch_size
-  parts = training.slices_of(session, rows, config.ppo.rollout_rows)
   if phase == 'score':
-    policy = _policy(session, target).forward(rows, p + r, r, parts)
-    other = _scalar(session, target).forward(rows, p + r, 0, parts)
-    return policy.times(2) + other.times(2)
+    parts = ppo_settings.score_parts(session)
+    said, seen = Batch(rows, p + r, r, p - 1), Batch(rows, p + r, 0, p - 1)
+    policy = _policy(session, target).forward(said, parts)
+    other = _scalar(session, target).forward(seen, parts)
+    return policy.times(1 + config.ppo.recompute_logp) + other.times(2)
+  parts = training.slices_of(session, rows, config.ppo.rollout_rows)
   writer = _writer(session, target)
   stored = abstract_params(
     session.language_model(), session.mesh, session.rules
@@ -55,7 +63,7 @@ def _sft(session: Session, target: Slice) -> Work:
   for rows in filter(None, (settings.batch_size, settings.pretrain_rows)):
     whole = sft.filled(session, rows)
     parts = training.slices_of(session, whole, at_once)
-    work = policy.gradients((whole, length, length), parts, 1)
+    work = policy.gradients(Batch(whole, length, length), parts, 1)
     # What fills a batch up is done like the rest and of no use.
     found += dataclasses.replace(work, flops=work.flops * rows / whole)
   return found
@@ -67,12 +75,12 @@ def _reward(session: Session, target: Slice) -> Work:
   parts = training.slices_of(
     session, settings.batch_size, settings.microbatch_rows
   )
-  batch = rows, settings.sequence_length, 0
+  batch = Batch(rows, settings.sequence_length, 0)
   moments = _moments(settings.optimizer)
   cut = slices.count(settings.completions, 1, settings.completions_at_once)
   found = scalar.gradients(batch, parts * cut, 1)
   if cut > 1:  # each slice is read twice, to the same use
-    again = scalar.forward(*batch, parts * cut)
+    again = scalar.forward(batch, parts * cut)
     found += dataclasses.replace(again, flops=0.0)
   return found + scalar.adam(1, moments)
 
@@ -87,15 +95,16 @@ def _update(session: Session, target: Slice) -> Work:
   )
   policy, scalar = _policy(session, target), _scalar(session, target)
   moments = _moments(settings.optimizer)
-  found = policy.gradients((rows, p + r, r), parts, updates)
+  found = policy.gradients(Batch(rows, p + r, r, p - 1), parts, updates)
   found += policy.adam(updates, moments, ema=settings.ema_decay > 0)
-  found += scalar.gradients((rows, p + r, 0), parts, updates)
+  found += scalar.gradients(Batch(rows, p + r, 0, p - 1), parts, updates)
   found += scalar.adam(updates, _moments(settings.value_optimizer))
   if not settings.ptx_rows:
     return found
   text = settings.minibatch_size * settings.ptx_rows
   parts = training.slices_of(session, text, settings.ptx_microbatch_rows)
-  batch = rows * settings.ptx_rows, data.row_length, data.row_length
+  length = data.row_length
+  batch = Batch(rows * settings.ptx_rows, length, length)
   return found + policy.gradients(batch, parts, updates)
 
 
@@ -132,8 +141,7 @@ def from_host(session: Session, phase: str, memory: dict[str, Any]) -> float:
   if phase in ('layout', 'generate'):
     return 0.0
   if phase == 'score':
-    rows, at_once = settings.batch_size, settings.rollout_rows
-    parts = training.slices_of(session, rows, at_once)
+    parts = ppo_settings.score_parts(session)
     return parts * (sum(sizes.values()) - moments)
   updates = 1
   if phase == 'update':

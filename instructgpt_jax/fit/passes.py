@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import NamedSharding
@@ -17,7 +17,14 @@ from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.models.kernels import splash
 from instructgpt_jax.stages.session import abstract_params
 
-__all__ = ['Passes', 'Work', 'forward', 'layer_weights', 'matmul_weights']
+__all__ = [
+  'Batch',
+  'Passes',
+  'Work',
+  'forward',
+  'layer_weights',
+  'matmul_weights',
+]
 
 # Bytes read and written per attention score by the einsum form: float32 out
 # of the first product, into and out of the softmax, then the compute type. A
@@ -54,6 +61,19 @@ class Work:
     return Work(*work, self.temporary, self.hosted * factor)
 
 
+class Batch(NamedTuple):
+  """Rows of so many tokens, of which some get logits.
+
+  The first `unread` of a row are only there to be seen: the last of unrolled
+  layers computes keys and values of them and nothing else.
+  """
+
+  rows: float
+  length: int
+  logits: int  # of a row
+  unread: int = 0
+
+
 class Passes:
   """Passes of a network on a mesh, laid out by rules."""
 
@@ -65,28 +85,35 @@ class Passes:
     self._heads_over = self._ways('act_heads')
     self._size = 4 if self._cfg.dtype == 'float32' else 2
 
-  def forward(
-    self, rows: int, length: int, unembedded: int, parts: int
-  ) -> Work:
+  def forward(self, batch: Batch, parts: int) -> Work:
     """Returns one pass over the rows, in as many parts."""
-    cfg, chips = self._cfg, self._mesh.size
-    logits, sees = rows * unembedded, self._sees(length)
+    chips, (rows, length, *_) = self._mesh.size, batch
     return Work(
-      forward(cfg, rows, length, length / 2, logits) / chips,
-      forward(cfg, rows, length, sees, logits) / chips,
+      self._flops(batch, length / 2) / chips,
+      self._flops(batch, self._sees(length)) / chips,
       parts * self.weights_read + self._activations(rows, length),
       self._held(rows / parts, length),
     )
 
-  def gradients(
-    self, batch: tuple[int, int, int], parts: int, updates: int
-  ) -> Work:
+  def _flops(self, batch: Batch, context: float) -> float:
+    """Returns FLOPs of a forward pass whose tokens see so many each."""
+    cfg, (rows, length, logits, unread) = self._cfg, batch
+    whole = forward(cfg, rows, length, context, rows * logits)
+    if cfg.scan_layers:
+      return whole
+    of, heads = layer_weights(cfg), cfg.heads * cfg.head_size
+    weights = matmul_weights(cfg) - of['qkv'] + cfg.width * heads
+    # Those that are left out see half as far as all do on average.
+    seen = context if context == length else unread / 2
+    return whole - rows * unread * (2 * weights + 4 * seen * heads)
+
+  def gradients(self, batch: Batch, parts: int, updates: int) -> Work:
     """Forward, twice that backward (once where only adapters learn).
 
-    `batch` is (rows, length, positions with logits), of all updates.
+    The batch is that of all updates.
     """
-    cfg, (rows, length, _) = self._cfg, batch
-    once = self.forward(*batch, parts * updates)
+    cfg, (rows, length, *_) = self._cfg, batch
+    once = self.forward(batch, parts * updates)
     backward = 1 if cfg.lora is not None else 2
     again = self._again(length)
     weights = self._trained
@@ -109,16 +136,15 @@ class Passes:
   def generate(self, rows: int, p: int, r: int, parts: int) -> Work:
     """Prefill, then a token at a time to the end: nobody stops early."""
     cfg, chips, length, steps = self._cfg, self._mesh.size, p + r, r - 1
-    prefill = forward(cfg, rows, p, p / 2, rows)
+    prompts = Batch(rows, p, 1, p - 1)
     useful = forward(cfg, rows, steps, p + r / 2, rows * steps)
     sees = length if self._kernel(p) == 'xla' else self._sees(p)
-    done = forward(cfg, rows, p, sees, rows)
-    done += forward(cfg, rows, steps, length, rows * steps)
+    done = forward(cfg, rows, steps, length, rows * steps)
     cache = self._cache(rows // parts, length)
-    first = self.forward(rows, p, 0, parts)
+    first = self.forward(prompts, parts)
     return Work(
-      (prefill + useful) / chips,
-      done / chips,
+      first.flops + useful / chips,
+      (self._flops(prompts, sees) + done) / chips,
       first.moved + parts * steps * (self.weights_read + cache),
       cache + self.weights_used + first.temporary,
     )
