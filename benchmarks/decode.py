@@ -3,9 +3,10 @@
   python -m benchmarks.decode --layers=12 --width=768 --heads=12 \\
     --vocab=50257 --batch=16 --prompt=64 --response=32 --iters=3
 
-Tokens per second count what is written. The parts are the prefill and one
-step after it, of those that ran; FLOPs and bytes are of one device, weights
-and cache read once a step. The last line is JSON.
+Tokens per second count what is written. The parts are the prefill, one step
+after it, of those that ran, and the matrix products of a step by themselves on
+one device: no step is shorter. FLOPs and bytes are of one device, weights and
+cache read once a step. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
 from benchmarks import measuring, workload
 from instructgpt_jax.fit import passes
+from instructgpt_jax.models.config import ModelConfig
 from instructgpt_jax.stages.session import Session
 from instructgpt_jax.steps import rollout
 
@@ -42,6 +45,7 @@ def measure(given: Any) -> dict[str, Any]:
     lengths = np.asarray(write(*args).response_mask.sum(1))
   steps = max(1, int(lengths.max()) - 1)  # the loop ends with the longest
   step = (whole.median - prefill.median) / steps
+  products = _products(model.cfg, given)
   machine = measuring.machine(given.dtype)
   written = int(lengths.sum())
   return {
@@ -51,7 +55,11 @@ def measure(given: Any) -> dict[str, Any]:
     'tokens_per_s': round(written / whole.median, 1),
     'tokens_written': written,
     'params': sum(x.size for x in jax.tree.leaves(params)),
-    'phase_s': {'prefill': round(prefill.median, 5), 'step': round(step, 5)},
+    'phase_s': {
+      'prefill': round(prefill.median, 5),
+      'step': round(step, 5),
+      'products': round(products, 5),
+    },
     'steps': steps,
     'step': _step(session, step, machine, given),
     'compile_s': round(whole.compile, 2),
@@ -70,6 +78,24 @@ def _writer(session: Session, given: Any, length: int) -> Any:
       session.sampling(), max_new_tokens=length, halvings=given.halvings
     ),
   )
+
+
+def _products(cfg: ModelConfig, given: Any) -> float:
+  """Returns the seconds of the products of a step with all weights."""
+  heads, kept = (n * cfg.head_size for n in (cfg.heads, cfg.kv_heads))
+  shapes = [(cfg.width, heads), (cfg.width, kept), (cfg.width, kept)]
+  shapes += [(heads, cfg.width), (cfg.mlp_width, cfg.width)]
+  shapes += [(cfg.width, cfg.mlp_width)] * (2 if cfg.gated else 1)
+  layers = [jnp.ones(shape, cfg.dtype) for shape in shapes * cfg.layers]
+  table = jnp.ones((cfg.vocab_rows, cfg.hidden_width), cfg.dtype)
+  rows = {n: jnp.ones((given.batch, n), cfg.dtype) for n, _ in shapes}
+
+  def multiply(rows: Any, layers: Any, table: jax.Array) -> Any:
+    last = jnp.einsum('bd,vd->bv', rows[cfg.width], table)
+    return [rows[len(weights)] @ weights for weights in layers], last
+
+  run = jax.jit(multiply)
+  return measuring.timed(lambda: run(rows, layers, table), 10).median
 
 
 def _step(
