@@ -67,6 +67,8 @@ def serve(settings: Settings) -> None:
         flush=True,
       )
     keep(settings)
+    # What an admin looks at may take seconds: threads of labelers come sooner.
+    sys.setswitchinterval(0.001)
     # To which uvicorn hands the signal on, when it has ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f'Serving {address}, until Ctrl-C.', flush=True)

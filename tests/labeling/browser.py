@@ -104,6 +104,12 @@ class Site:
       context.close()
 
 
+def save(page):
+  """Saves the answer to a task."""
+  page.get_by_role('button', name='Save and go on').click()
+  page.wait_for_url('**/work?did=*')
+
+
 def drag(page, source, target):
   """Drags with a finger where there is one, else with the mouse."""
   page.locator(target).scroll_into_view_if_needed()

@@ -102,3 +102,28 @@ def enter(app, hashed):
     return client
 
   return enter
+
+
+@pytest.fixture(scope='module')
+def chromium():
+  from tests.labeling import browser  # noqa: PLC0415 - needs playwright
+
+  with browser.chromium() as program:
+    yield program
+
+
+@pytest.fixture
+def site(app, chromium, enter):
+  """The application on a port, and a browser before it."""
+  from tests.labeling import browser  # noqa: PLC0415
+
+  with browser.serving(app) as address:
+    site = browser.Site(app, address, chromium, enter)
+    yield site
+    site.close()
+  assert not site.complaints
+
+
+@pytest.fixture(params=['desktop', 'phone'])
+def size(request):
+  return request.param

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from instructgpt_jax.labeling import payloads
 from instructgpt_jax.labeling.storage.models import (
@@ -13,15 +12,13 @@ from instructgpt_jax.labeling.storage.models import (
   Lease,
   Skip,
 )
+from instructgpt_jax.labeling.web.app import create_app
 from tests.labeling import browser
+from tests.labeling.browser import save
 
 PROMPT = 'Name a river.'
 OUTPUTS = ['The Rhine.', 'A river.', 'The Danube, of 2,850 km.']
 MODELS = ['secret-sft', 'secret-ppo', 'secret-base']
-ADMIN = (
-  *('', '/prompts', '/prompts/1', '/labelers', '/agreement', '/results'),
-  *('/export', '/audit'),
-)
 # Each would run, were it taken for markup.
 EVIL = (
   '<script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -29,33 +26,17 @@ EVIL = (
 )
 
 
-@pytest.fixture(scope='module')
-def chromium():
-  with browser.chromium() as program:
-    yield program
-
-
 @pytest.fixture
-def site(app, chromium, enter):
-  with browser.serving(app) as address:
-    site = browser.Site(app, address, chromium, enter)
-    yield site
-    site.close()
-  assert not site.complaints
-
-
-@pytest.fixture(params=browser.SIZES)
-def size(request):
-  return request.param
+def app(make_settings, database):
+  """An application with a short test, where every task is for anybody."""
+  return create_app(
+    make_settings(screening_tasks=1, gold_share=0.0, overlap_share=0.0)
+  )
 
 
 def ranking(site, texts=OUTPUTS):
-  site.add(prompt=PROMPT, responses=list(texts), models=MODELS, kind='ranking')
-
-
-def save(page):
-  page.get_by_role('button', name='Save and go on').click()
-  page.wait_for_url('**/work?did=*')
+  models = [MODELS[n % len(MODELS)] for n in range(len(texts))]
+  site.add(prompt=PROMPT, responses=texts, models=models, kind='ranking')
 
 
 def ranks(site):
@@ -102,6 +83,25 @@ def test_ranking_with_a_tie_by_the_keyboard_alone(site, size):
   page.wait_for_url('**/work?did=saved')
   shown = letter_order(site)
   assert ranks(site) == {shown[0]: 2, shown[1]: 1, shown[2]: 2}
+
+
+def test_nine_outputs_are_ranked_by_dragging(site, size):
+  ranking(site, [f'River {n}.' for n in range(9)])
+  page = site.open(size, 'ann', '/work')
+  wanted = [5, 1, 9, 1, 3, 3, 7, 2, 9]
+  for n, tier in enumerate(wanted):
+    chip = f'.chip[data-drag="{n}"]'
+    # All rows are on the screen at once.
+    page.locator('.tiers').evaluate("e => e.scrollIntoView({block: 'center'})")
+    browser.drag(page, chip, f'.tier[data-rank="{tier}"]')
+    row = page.locator(f'.tier[data-rank="{tier}"]')
+    assert 'ABCDEFGHI'[n] in row.locator('.chip').all_inner_texts()
+  save(page)
+  used = sorted(set(wanted))
+  found = ranks(site)
+  assert [found[output] for output in letter_order(site)] == [
+    used.index(rank) + 1 for rank in wanted
+  ]
 
 
 def test_ranking_without_scripts(site):
@@ -237,54 +237,75 @@ def test_from_an_import_to_the_export_with_texts_that_stay_texts(
   (line,) = download.value.path().read_text().splitlines()
   found = json.loads(line)
   assert (found['prompt'], found['responses']) == (EVIL, texts)
-  assert found['ranks'] == [1, 1] and found['labeler_id'] == 'labeler-2'
+  assert found['ranks'] == [1, 1] and found['labeler_id'].endswith('-2')
 
 
-def faults(page):
-  """Returns what axe finds serious, and whether a page is too wide."""
-  found = (
-    Axe()
-    .run(page, options={'resultTypes': ['violations']})
-    .response['violations']
-  )
-  wide = page.evaluate('document.documentElement.scrollWidth')
-  return [
-    f'{fault["id"]}: {[node["target"] for node in fault["nodes"]]}'
-    for fault in found
-    if fault['impact'] in ('serious', 'critical')
-  ] + ([f'{wide} wide'] if wide > page.viewport_size['width'] else [])
+def evil_task(kind):
+  """Returns a record that is as evil as one of its kind can be."""
+  count = {'rating': 1, 'comparison': 2, 'ranking': 3}.get(kind, 0)
+  texts = [f'{n} {EVIL}' for n in range(count)]
+  return {
+    **{'prompt': f'{kind} {EVIL}', 'kind': kind, 'responses': texts},
+    'models': [f'm{n} {EVIL}' for n in range(count)],
+  }
 
 
-@pytest.mark.parametrize(
-  'size, scheme', [('desktop', 'light'), ('phone', 'light'), ('phone', 'dark')]
-)
-def test_axe_finds_no_serious_fault(site, size, scheme):
-  texts = [*OUTPUTS, 'Volga ' * 80]
-  site.add('screening', prompt='?', responses=OUTPUTS, ranks=[1, 2, 2], id='s')
-  screened = site.open(
-    size, 'sue', '/work', account={'status': 'screening'}, color_scheme=scheme
-  )
-  pages = {'screening': faults(screened)}
-  for kind, shown in (
-    ('ranking', texts),
-    ('comparison', texts[:2]),
-    ('rating', texts[:1]),
-    ('demonstration', []),
-  ):
-    site.add(prompt=kind, responses=shown, kind=kind)
-    page = site.open(size, f'ann-{kind}', '/work', color_scheme=scheme)
-    assert page.locator('.prompt .text').inner_text() == kind
-    page.locator('details').evaluate_all('all => all.map(d => d.open = true)')
-    pages[kind] = faults(page)
-  page.locator('textarea').fill('The Rhine.')
+def fill_in(page, kind):
+  """Answers a task of a kind in its form."""
+  if kind == 'demonstration':
+    page.get_by_label('Your reply').fill(EVIL)
+  elif kind == 'rating':
+    page.get_by_role('radio', name='2').check(force=True)
+    page.get_by_role('radio', name='None stated').check(force=True)
+  elif kind == 'comparison':
+    page.get_by_role('radio', name='A is better').check(force=True)
+  else:
+    for n in range(page.locator('.ranks').count()):
+      page.locator(f'[name="rank-{n}"][value="1"]').check(force=True)
+
+
+def test_what_anybody_writes_stays_text_on_every_page(site):
+  kinds = ('ranking', 'comparison', 'rating', 'demonstration')
+  site.add('screening', prompt=EVIL, responses=[EVIL, 'b'], ranks=[1, 1])
+  for kind in kinds:
+    site.add(**evil_task(kind))
+  page = site.open('desktop', 'ann', '/work')
+  for kind in kinds:
+    shown = page.locator('.prompt .text').inner_text()
+    assert shown == f'{kind} {EVIL}'
+    if kind == 'ranking':
+      page.get_by_text('Flag sensitive content').click()
+      page.get_by_label('Note', exact=True).fill(EVIL)
+      page.get_by_role('button', name='Flag it').click()
+      page.wait_for_url('**/work?did=flagged')
+    if kind != 'demonstration':
+      fill_in(page, kind)
+      save(page)
+  fill_in(page, 'demonstration')
+  page.reload()  # the draft comes back
   save(page)
-  page = site.open(size, 'root', color_scheme=scheme, account={'role': 'admin'})
-  for place in ADMIN:
-    page.goto(f'/admin{place}')
-    page.locator('details').evaluate_all('all => all.map(d => d.open = true)')
-    pages[f'/admin{place}'] = faults(page)
-  page.goto('/guidelines')
-  pages['/guidelines'] = faults(page)
-  page = site.open(size, place='/login', color_scheme=scheme)
-  pages['/login'] = faults(page)
-  assert {name: found for name, found in pages.items() if found} == {}
+  site.add(prompt=f'other {EVIL}', kind='demonstration')
+  skipper = site.open('desktop', 'bob', '/work')
+  skipper.get_by_text('Skip this task').click()
+  skipper.get_by_label('Something else').check()
+  skipper.get_by_label('More, if you like').fill(EVIL)
+  skipper.get_by_role('button', name='Skip it').click()
+  admin = site.open('desktop', 'root', account={'role': 'admin'})
+  admin.goto('/admin/labelers')
+  admin.get_by_label('Note for yourself').fill(EVIL)
+  admin.get_by_role('button', name='Make a link').click()
+  assert EVIL in admin.inner_text('main')
+  admin.goto('/admin/results')
+  assert all(f'm{n} {EVIL}' in admin.inner_text('main') for n in range(3))
+  for number in range(1, 7):
+    admin.goto(f'/admin/prompts/{number}')
+    assert EVIL in admin.inner_text('main')
+  said = read(admin, '/admin/prompts/6')
+  assert f'skipped it: Something else: {EVIL}' in said
+  assert f'({EVIL})' in read(admin, '/admin/prompts/2')
+  assert EVIL in read(admin, f'/admin/prompts?words={EVIL[:20]}')
+
+
+def read(page, place):
+  page.goto(place)
+  return page.inner_text('main')

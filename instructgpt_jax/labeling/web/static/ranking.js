@@ -93,6 +93,10 @@ function move(event) {
   drag.ghost.style.transform =
     `translate(${event.clientX - 20}px, ${event.clientY - 20}px)`;
   over(tierAt(event.clientX, event.clientY));
+  // At the edge of the screen the page comes along.
+  const edge = Math.min(60, innerHeight / 8);
+  if (event.clientY < edge) scrollBy(0, -12);
+  if (event.clientY > innerHeight - edge) scrollBy(0, 12);
 }
 
 function finish(event, dropped) {
