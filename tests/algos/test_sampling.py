@@ -115,6 +115,24 @@ def test_draws_from_a_large_vocabulary_follow_the_distribution():
   np.testing.assert_allclose(logp, np.log(p[tokens]), rtol=1e-4)
 
 
+@pytest.mark.parametrize('size', [5, 128, 129, 301, 700])
+def test_a_draw_is_the_inverse_of_the_cumulative_distribution(size):
+  """Held against float64; blocks of the sum that are empty are stepped over."""
+  rng = np.random.default_rng(size)
+  logits = rng.normal(0, 2, size).astype(np.float32)
+  logits[128:256] = -np.inf
+  keys = jax.random.split(jax.random.key(size), 2_000)
+  tokens, logp = draw(keys, jnp.broadcast_to(logits, (2_000, size)))
+  p = np.exp(logits.astype(np.float64))
+  cdf = np.cumsum(p / p.sum())
+  u = np.asarray(jax.vmap(jax.random.uniform)(keys), np.float64)
+  want = np.searchsorted(cdf, u, side='right')
+  near = np.abs(cdf[:, None] - u).min(0) < 1e-6  # rounding may decide these
+  np.testing.assert_array_equal(tokens[~near], want[~near])
+  assert near.mean() < 0.01
+  np.testing.assert_allclose(logp, np.log(p / p.sum())[tokens], atol=1e-5)
+
+
 def test_logp_is_that_of_the_warped_distribution():
   warped = sampling.warp_logits(LOGITS, temperature=0.7, top_k=3)
   tokens, logp = _many(warped, 200)
