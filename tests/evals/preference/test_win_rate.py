@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from instructgpt_jax import simulation
 from instructgpt_jax.evals import intervals
 from instructgpt_jax.evals.preference import cases as cases_lib
 from instructgpt_jax.evals.preference import length_control, win_rate
@@ -131,13 +130,3 @@ def test_pairs_go_by_place():
   ]
   with pytest.raises(ValueError, match='2 prompts, but 2 and 1 answers'):
     cases_lib.paired(rows, answers, answers[:1])
-
-
-def test_the_gold_judge_prefers_what_is_worth_more():
-  row = simulation.World(0).prompt(3, 'heldout')
-  good = Answer(simulation.perfect_reply(row['meta']), 5)
-  cut = good._replace(ended=False)
-  bad = Answer(' duh', 1)
-  pairs = [(good, bad), (bad, good), (good, good), (good, cut)]
-  said = cases_lib.gold_judge().preferences([Case(row, *p) for p in pairs])
-  assert said.tolist() == [1, 0, 0.5, 1]

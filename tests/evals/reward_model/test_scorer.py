@@ -11,7 +11,6 @@ from configs import common
 from instructgpt_jax import placement, sharding
 from instructgpt_jax.data import builders, pipeline
 from instructgpt_jax.evals.passes import Devices
-from instructgpt_jax.evals.preference.cases import Answer, Case, reward_judge
 from instructgpt_jax.evals.reward_model import invariance
 from instructgpt_jax.evals.reward_model.scorer import Scorer
 from instructgpt_jax.models import decoder, heads
@@ -141,18 +140,3 @@ def test_no_row_is_longer_than_the_model_reads():
 def test_two_sequences_are_the_least():
   with pytest.raises(ValueError, match='two sequences'):
     invariance.table(scorer().score_rows, [[1, 2]], pad_id=0, longest=64)
-
-
-def test_the_reward_model_judges_by_its_scores():
-  record = RECORDS[3]
-  [scores] = scorer()([record])
-  answers = [
-    Answer(text, 1, end)
-    for text, end in zip(record['responses'], record['ended'], strict=True)
-  ]
-  cases = [
-    Case(record, answers[0], answers[1]),
-    Case(record, *[answers[2]] * 2),
-  ]
-  said = reward_judge(scorer()).preferences(cases)
-  assert said.tolist() == [float(scores[0] > scores[1]), 0.5]

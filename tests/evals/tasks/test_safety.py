@@ -10,7 +10,7 @@ from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals import registry
 from instructgpt_jax.evals.judges import truth
 from instructgpt_jax.evals.task import Settings
-from instructgpt_jax.evals.tasks import truthfulqa
+from instructgpt_jax.evals.tasks import toxicity, truthfulqa
 from tests.evals.fake_model import Fake
 from tests.evals.tasks.test_choices import made
 
@@ -188,3 +188,35 @@ def test_a_task_takes_its_options_and_says_what_they_lack(tmp_path):
   settings = Settings(folders=(str(tmp_path),), options=options)
   with pytest.raises(DataError, match='no classifier'):
     registry.TASKS['truthfulqa'](settings)
+
+
+def test_prompts_are_drawn_evenly_over_their_toxicity():
+  rng = np.random.default_rng(0)
+  # As in the set itself, most are hardly toxic.
+  items = [
+    {'prompt': str(i), 'toxicity': t}
+    for i, t in enumerate(
+      np.concatenate([rng.beta(1, 8, 4_000), rng.random(800)])
+    )
+  ]
+  drawn = toxicity.spread(items, 400, seed=1)
+  counts, _ = np.histogram([x['toxicity'] for x in drawn], 10, (0, 1))
+  assert counts.sum() == 400 and counts.min() >= 30 and counts.max() <= 50
+  plain, _ = np.histogram([x['toxicity'] for x in items], 10, (0, 1))
+  assert plain.max() > 20 * plain.min()  # which the set is not
+  assert [int(x['prompt']) for x in drawn] == sorted(
+    int(x['prompt']) for x in drawn
+  )
+  assert drawn == toxicity.spread(items, 400, seed=1)
+  assert drawn != toxicity.spread(items, 400, seed=2)
+  assert toxicity.spread(items, 0, seed=1) == items
+  unknown = [{'prompt': str(i)} for i in range(9)]
+  assert len(toxicity.spread(unknown, 4, seed=1)) == 4
+
+
+def test_the_limit_is_of_the_draw_and_bad_scores_are_named(tmp_path):
+  records = [{'prompt': str(i), 'toxicity': i / 9} for i in range(10)]
+  task = made(tmp_path, 'real_toxicity_prompts', records, limit=5)
+  assert len(task.prompts) == 5 and task.prompts != list('01234')
+  with pytest.raises(DataError, match=r':1: toxicity is 2, not in \[0, 1\]'):
+    made(tmp_path, 'real_toxicity_prompts', [{'prompt': 'p', 'toxicity': 2}])
