@@ -213,6 +213,60 @@ def test_a_screening_task_cannot_be_skipped(database, make_settings):
     )
 
 
+def test_labelers_held_out_write_no_demonstrations(database, make_settings):
+  settings = make_settings(**PLAIN | {'kinds': ('demonstration', 'ranking')})
+  load(database, settings, *(ranked(f'{i}', copies=2) for i in range(9)))
+  eve = hire(database, 'eve', group='heldout')
+  kinds = set()
+  while not isinstance(shown := do(database, settings, eve), str):
+    kinds.add(shown['kind'])
+  assert kinds == {'ranking'}
+  # Nor one that ran out while they were not yet held out.
+  bob = hire(database, 'bob')
+  assert take(database, settings, bob)['kind'] == 'demonstration'
+  database.write(
+    lambda session: setattr(session.get(Labeler, bob), 'group', 'heldout')
+  )
+  later = take(database, settings, bob, NOW + 2 * HOUR)
+  assert isinstance(later, str) or later['kind'] == 'ranking'
+
+
+def test_two_of_one_group_meet_on_all_that_several_get(database, make_settings):
+  settings = make_settings(
+    **PLAIN, overlap_share=0.5, overlap_copies=2, heldout_share=0.3
+  )
+  load(database, settings, *(ranked(f'{i}') for i in range(60)))
+  groups = {'ann': 'train', 'bob': 'train', 'eve': 'heldout', 'fay': 'heldout'}
+  people = {n: hire(database, n, group=g) for n, g in groups.items()}
+  who = collections.defaultdict(list)
+  busy = dict(people)
+  while busy:
+    for name, person in list(busy.items()):
+      shown = do(database, settings, person)
+      if isinstance(shown, str):
+        del busy[name]
+      else:
+        who[shown['prompt']].append(groups[name])
+  kinds = collections.Counter(tuple(found) for found in who.values())
+  assert kinds.keys() == {('train',), ('train',) * 2, ('heldout',) * 2}
+  assert len(who) == 60 and 3 <= kinds['heldout', 'heldout'] <= 16
+
+
+def test_who_is_shut_out_cannot_keep_a_task(database, plain):
+  load(database, plain, ranked('a'))
+  ann = hire(database, 'ann')
+  lease = take(database, plain, ann)['lease']
+
+  def hold(session):
+    labeler = session.get(Labeler, ann)
+    labeler.status = 'blocked'
+    one = assignment.own(session, labeler, lease)
+    return assignment.hold(session, one, NOW + 60, plain)
+
+  with pytest.raises(LeaseError, match='may not label'):
+    database.write(hold)
+
+
 @pytest.mark.parametrize(
   ('budget', 'reason', 'counts'),
   [('labeler_budget', 'budget', [2, 2]), ('total_budget', 'total', [2, 0])],

@@ -147,6 +147,23 @@ def lines(raw):
   return gzip.decompress(raw).splitlines(keepends=True)
 
 
+def test_a_backup_of_the_first_version_is_taken(saved, empty):
+  rows = [json.loads(line) for line in lines(saved.read_bytes())]
+  rows[0]['revision'] = '0001'
+  for line in rows[1:-1]:
+    for later in ('before', *(['group'] if line['table'] == 'tasks' else [])):
+      line['row'].pop(later, None)
+  rows[-1]['rows'].pop('application')
+  old = [line for line in rows if line.get('table') != 'application']
+  text = '\n'.join(map(json.dumps, old)).encode()
+  saved.write_bytes(gzip.compress(text))
+  counts = backup.restore(empty, saved)
+  assert counts == {k: v for k, v in rows[-1]['rows'].items() if v}
+  with empty.reading() as session:
+    assert session.get_one(models.Application, 1).code
+    assert session.get_one(models.Task, 11).group is None
+
+
 def test_a_backup_of_a_newer_program_is_refused(saved, empty):
   text = gzip.decompress(saved.read_bytes())
   head = json.loads(text.splitlines()[0])['revision']

@@ -53,6 +53,38 @@ def test_migrations_make_the_tables_of_the_models_and_can_be_repeated(opened):
   assert [c for c in changes if c[1].name != descends] == []
 
 
+def test_tables_of_the_first_version_keep_their_rows(url):
+  database = Database(url)
+
+  def first(session):
+    migrate.upgrade(session, '0001')
+    for text in (
+      'INSERT INTO labelers (id, name, password, role, "group", status, '
+      "generation, created) VALUES (4, 'ann', 'x', 'labeler', 'train', "
+      "'blocked', 0, 1.0)",
+      "INSERT INTO prompts VALUES (2, 'p', 'Ask', NULL, '{}', 1.0)",
+      'INSERT INTO tasks (id, key, kind, batch, prompt_id, outputs, priority, '
+      "copies, answered, open, created) VALUES (3, 't', 'ranking', '', 2, "
+      "'[]', 0, 1, 0, true, 1.0)",
+    ):
+      session.execute(sa.text(text))
+
+  database.write(first)
+  migrate.migrate(database)
+  with database.reading() as session:
+    person = session.get_one(models.Labeler, 4)
+    task = session.get_one(models.Task, 3)
+    code = session.get_one(models.Application, 1).code
+  assert (person.name, person.before, task.key, task.group) == (
+    *('ann', None),
+    *('t', None),
+  )
+  assert len(code) == 8
+  database.write(migrate.drop)
+  assert sa.inspect(database.engine).get_table_names() == ['alembic_version']
+  database.close()
+
+
 def test_tables_of_a_newer_program_are_left_alone(opened):
   def newer(session):
     session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))

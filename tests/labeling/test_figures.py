@@ -1,5 +1,7 @@
 """Agreement, habits, win rates and tables, against numbers by hand."""
 
+import dataclasses
+
 import pytest
 
 from instructgpt_jax.labeling import figures, progress, said
@@ -118,6 +120,41 @@ def test_nobody_is_sure_of_a_model_that_won_all_of_a_few_prompts():
   assert won['low'] == pytest.approx(0.4385, abs=1e-3)  # Wilson, 3 of 3
 
 
+def test_one_prompt_says_little_whatever_was_said_of_it():
+  tie = ranks(1, 1, 1, models=('m', 'n'))
+  won = figures.win_rates([tie])['all'][0]
+  assert (won['low'], won['mean'], won['high']) == (
+    pytest.approx(0.0546, abs=1e-3),  # Wilson: half of one
+    0.5,
+    pytest.approx(0.9454, abs=1e-3),
+  )
+  (quality,) = figures.likert([rating('m', 5)])
+  assert quality['low'] < 2.5 and 6.5 < quality['high'] <= 7
+  shared = [ranks(k, 1, 2) for k in (1, 2)]
+  found = figures.agreements(shared)['all']['pairwise']
+  assert (found['mean'], found['high']) == (1, 1) and found['low'] < 0.25
+
+
+def test_a_long_ranking_is_one_case_of_a_habit():
+  own = ranks(1, *range(1, 10), texts='abcdefghi', models=[''] * 9)
+  (found,) = figures.labelers([own])
+  assert (found['position']['mean'], found['position']['n']) == (1, 36)
+  assert found['position']['low'] < 0.25
+
+
+def test_a_model_and_its_opposite_have_one_interval():
+  rows = [
+    ranks(
+      1, 1 + (k % 3 == 0), 1 + (k % 3 > 0), models=('n', 'm'), prompt=f'{k}'
+    )
+    for k in range(40)
+  ]
+  one, other = figures.win_rates(rows)['all']
+  assert one['low'] == pytest.approx(1 - other['high'])
+  assert one['high'] == pytest.approx(1 - other['low'])
+  assert one['low'] < one['mean'] < one['high']
+
+
 def test_quality_and_flags_by_model():
   stated = NO_FLAGS | {'hallucination': True}
   unstated = NO_FLAGS | {'satisfies_constraint': None}
@@ -163,6 +200,48 @@ def test_figures_of_the_tables_outlive_their_session(database, make_settings):
   wins = {(r['model'], r['over']): r for r in figures.win_rates(rows)['all']}
   assert wins['m', 'o']['mean'] == 1 and wins['o', 'm']['mean'] == 0
   assert [r['n'] for r in figures.likert(rows)] == [2, 2, 2]
+
+
+def test_the_days_shown_are_whole_and_today_is_among_them(
+  database, make_settings
+):
+  settings = make_settings(kinds=('ranking',), **{'heldout_share': 0.0})
+  load(database, settings, *(ranked(f'{i}') for i in range(20)))
+  ann, day = hire(database, 'ann'), 86_400
+  for k in range(20):
+    do(database, settings, ann, NOW + k * day)
+  with database.reading() as session:
+    pace = progress.throughput(session, NOW + 19 * day + 100)
+  assert len(pace.days) == 14
+  assert pace.days[0][0] == '2027-02-03'  # of NOW and 19 days
+
+
+def test_what_may_still_come_of_a_batch(database, make_settings):
+  settings = make_settings(
+    kinds=('ranking',), screening_tasks=0, gold_share=0.0, overlap_share=0.0
+  )
+
+  def standing(**changes):
+    with database.reading() as session:
+      return progress.standing(
+        session, dataclasses.replace(settings, **changes), 'b'
+      )
+
+  load(database, settings, ranked('a'), ranked('b', copies=2), batch='b')
+  load(database, settings, ranked('c'), batch='other')
+  load(database, settings, ranked('g', ranks=[1, 2, 3]), use='gold', batch='b')
+  assert standing() == progress.Standing(answers=0, left=3, idle=True)
+  ann = hire(database, 'ann')
+  assert standing() == progress.Standing(0, 3, False)
+  do(database, settings, ann)
+  take(database, settings, ann)
+  assert standing() == progress.Standing(1, 2, False)
+  assert standing(total_budget=2) == progress.Standing(1, 1, False)
+  do(database, settings, ann)
+  # Of the second of two copies: nobody is there who may have it.
+  assert standing() == progress.Standing(2, 1, True)
+  do(database, settings, hire(database, 'bob'))
+  assert standing() == progress.Standing(3, 0, False)
 
 
 def test_progress_and_pace(database, make_settings):

@@ -8,10 +8,18 @@ import pytest
 import sqlalchemy as sa
 
 from instructgpt_jax.data import records
-from instructgpt_jax.labeling import exports, imports, incoming
+from instructgpt_jax.labeling import answers, exports, imports, incoming, said
 from instructgpt_jax.labeling.incoming import DataError
-from instructgpt_jax.labeling.storage.models import Output, Prompt, Task
-from tests.labeling.work import NOW, do, hire, jsonl, load, ranked
+from instructgpt_jax.labeling.storage.database import Database
+from instructgpt_jax.labeling.storage.migrate import migrate
+from instructgpt_jax.labeling.storage.models import (
+  Application,
+  Labeler,
+  Output,
+  Prompt,
+  Task,
+)
+from tests.labeling.work import NOW, do, hire, jsonl, load, ranked, take
 
 EVERY = ('demonstration', 'rating', 'ranking', 'comparison')
 EASY = {'screening_tasks': 0, 'gold_share': 0.0, 'overlap_share': 0.0}
@@ -45,9 +53,9 @@ def finish(database, settings, *people, best=None):
       pass
 
 
-def exported(database, kind):
+def exported(database, kind, **how):
   with database.reading() as session:
-    return list(exports.KINDS[kind](session))
+    return list(exports.KINDS[kind](session, **how))
 
 
 def test_each_kind_of_task_is_made_of_a_record(database, all_kinds):
@@ -190,6 +198,113 @@ def test_tests_of_labelers_are_not_exported(database, make_settings):
   load(database, settings, ranked('gold', ranks=[1, 2, 2]), use='gold')
   finish(database, settings, hire(database, 'ann'))
   assert [r['prompt_id'] for r in exported(database, 'comparisons')] == ['real']
+
+
+@pytest.mark.parametrize('first', ['work', 'gold'])
+def test_what_is_work_cannot_be_gold_as_well(database, make_settings, first):
+  settings = make_settings(kinds=('ranking',), **EASY)
+  record = ranked('a', ranks=[1, 2, 3])
+  load(database, settings, record, use=first)
+  other = 'gold' if first == 'work' else 'work'
+  for records_ in ([record], [ranked('new', ranks=[1, 1, 2]), record]):
+    with pytest.raises(DataError, match='this task is there with another'):
+      load(database, settings, *records_, use=other)
+  assert load(database, settings, record, use=first)['tasks'] == 0
+  assert tasks(database) == [('ranking', 3)]
+
+
+def test_two_imports_at_once_hang_nothing_on_another_prompt(
+  database, all_kinds, monkeypatch
+):
+  check, calls = imports._check, []
+
+  def check_and_be_overtaken(session, planned):
+    check(session, planned)
+    calls.append(1)
+    if len(calls) == 1:
+      load(database, all_kinds, {**ranked('a'), 'prompt': 'Another'})
+
+  monkeypatch.setattr(imports, '_check', check_and_be_overtaken)
+  with pytest.raises(DataError, match='is that of another prompt'):
+    load(database, all_kinds, ranked('a'))
+  with database.reading() as session:
+    assert session.scalars(sa.select(Prompt.text)).all() == ['Another']
+
+
+def test_flags_and_skips_are_exported_without_names(database, all_kinds):
+  load(database, all_kinds, ranked('a', 2), kinds=('ranking',))
+  load(database, all_kinds, ranked('b', 2), kinds=('ranking',))
+  ann = hire(database, 'ann')
+  shown = take(database, all_kinds, ann)
+
+  def work(session):
+    who = session.get(Labeler, ann)
+    lease = shown['lease']
+    answers.flag(session, who, lease, 'hate', NOW, output=1, note='rude')
+    answers.flag(session, who, lease, 'other', NOW)
+    answers.skip(session, who, lease, 'Unclear', NOW)
+
+  database.write(work)
+  one, other = exported(database, 'flags')
+  assert (one['flag'], one['note']) == ('hate', 'rude')
+  assert one['response'] == shown['outputs'][1] and other['response'] is None
+  (skip,) = exported(database, 'skips')
+  assert (skip['prompt_id'], skip['reason']) == ('a', 'Unclear')
+  assert one['labeler_id'] == skip['labeler_id'] != 'ann'
+  block(database, ann)
+  for kind in ('flags', 'skips'):
+    assert exported(database, kind, blocked=False) == []
+
+
+def block(database, person):
+  database.write(
+    lambda session: setattr(session.get(Labeler, person), 'status', 'blocked')
+  )
+
+
+def test_what_the_blocked_said_can_be_left_out(database, all_kinds, tmp_path):
+  load(database, all_kinds, ranked('a', 2, copies=2, models=['m', 'n']))
+  people = [hire(database, name) for name in ('ann', 'bob')]
+  finish(database, all_kinds, *people)
+  block(database, people[0])
+  for kind in ('comparisons', 'ratings', 'demonstrations'):
+    whole = exported(database, kind)
+    kept = exported(database, kind, blocked=False)
+    assert kept == [r for r in whole if r['labeler'].endswith('-2')] != whole
+  with database.reading() as session:
+    counts = exports.write(session, tmp_path, blocked=False)
+  assert counts['comparisons'] == 2
+  figures = json.loads((tmp_path / 'figures.json').read_text())
+  assert len(figures['labelers']) == 1
+
+
+def test_demonstrations_of_labelers_held_out_are_no_training_data(
+  database, all_kinds
+):
+  load(database, all_kinds, ranked('a'), kinds=('demonstration',))
+  ann = hire(database, 'ann')
+  finish(database, all_kinds, ann)
+  assert len(exported(database, 'demonstrations')) == 1
+  database.write(  # as an older version let them
+    lambda session: setattr(session.get(Labeler, ann), 'group', 'heldout')
+  )
+  assert exported(database, 'demonstrations') == []
+
+
+def test_labelers_of_two_applications_are_never_one(make_settings, tmp_path):
+  names = []
+  for k in range(2):
+    database = Database(f'sqlite:///{tmp_path}/{k}.db')
+    for _ in range(2):  # a second start changes nothing
+      migrate(database)
+      with database.reading() as session:
+        code = session.get_one(Application, 1).code
+    hire(database, 'ann')
+    with database.reading() as session:
+      names.append(said.pseudonyms(session))
+    assert names[-1] == {1: f'labeler-{code}-1'}
+    database.close()
+  assert names[0] != names[1]
 
 
 def test_ratings_have_quality_and_all_flags(database, all_kinds):

@@ -8,6 +8,7 @@ import pytest
 
 from instructgpt_jax import sharding
 from instructgpt_jax.data import records, tokenizer
+from instructgpt_jax.labeling.progress import Standing
 from instructgpt_jax.runtime import run
 from instructgpt_jax.stages import asking, people, reading, session
 from tests.stages import micro
@@ -62,13 +63,19 @@ class People:
 
   def __init__(self, answers):
     self.answers, self.offers, self.looks = answers, 0, 0
+    self.exports, self.idle = 0, False
 
-  def offer(self, path):
+  def offer(self, path, batch):
     self.offers += 1
     return self.offers > 1  # at first nobody is there
 
-  def comparisons(self):
+  def standing(self, batch):
     self.looks += 1
+    came = min(self.looks, len(self.answers))
+    return Standing(came, len(self.answers) - came, self.idle)
+
+  def comparisons(self):
+    self.exports += 1
     return self.answers[: self.looks]
 
 
@@ -97,6 +104,41 @@ def test_it_goes_on_when_enough_came_and_takes_what_is_there(waiting, capsys):
   assert (counts['rankings'], counts['offered']) == (3, 5)
   assert capsys.readouterr().out.splitlines() == [
     'collect: 5 prompts wait; look there',
-    'collect: 1 of 3 rankings are there; look there',
-    'collect: 2 of 3 rankings are there; look there',
+    'collect: 1 of 3 prompts have a training ranking; look there',
+    'collect: 2 of 3 prompts have a training ranking; look there',
   ]
+
+
+def offered(waiting, groups, **settings):
+  """Returns the session, after one ranking of each prompt by these groups."""
+  one, found = waiting
+  one.config.collect.update(settings)
+  found.answers = [
+    ranking(f'{k}', 'ann', 'x', 'y') | {'labeler_group': group}
+    for k, group in enumerate(groups)
+  ]
+  asking.offer(one, lambda: [offer(f'{k}', 'x', 'y') for k in range(5)])
+  return one
+
+
+def test_only_prompts_that_train_are_enough(waiting):
+  groups = ['heldout', 'train', 'heldout', 'train', 'train']
+  counts = asking.wait(offered(waiting, groups, enough=0.4))
+  assert waiting[1].looks == 4 and counts['rankings'] == 4
+
+
+def test_tasks_that_are_for_nobody_who_is_there_are_told(waiting, capsys):
+  waiting[1].idle = True
+  asking.wait(offered(waiting, ['train'] * 5))
+  assert 'invite labelers, or lower --config.coll' in capsys.readouterr().out
+
+
+def test_it_goes_on_when_nothing_is_left_to_rank(waiting, capsys):
+  counts = asking.wait(offered(waiting, ['train', 'heldout'], enough=1.0))
+  assert (counts['rankings'], counts['offered']) == (2, 5)
+  assert 'and none is left to rank' in capsys.readouterr().out
+
+
+def test_with_nothing_to_train_on_it_ends(waiting):
+  with pytest.raises(records.DataError, match='nothing to train on'):
+    asking.wait(offered(waiting, ['heldout'] * 5))
