@@ -64,7 +64,7 @@ def rank_all(
       asked.append(task)
       one.answer(task['lease'], {'ranks': _ranks(task, path, name)})
     if idle:
-      time.sleep(0.2)
+      time.sleep(1.0)
   for one in people.values():
     one.close()
 
@@ -123,7 +123,7 @@ def measure(
     )
     offered = run / 'collect' / 'offered.jsonl'
     while running.poll() is None and not offered.exists():
-      time.sleep(0.2)
+      time.sleep(1.0)
     began = time.monotonic()
     rank_all(
       *(server.url, offered, NAMES),
