@@ -75,7 +75,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
       *_of(('ppo.limits',), 'perplexity_above', 'length_below'),
       *_of(('ppo.limits',), 'length_above', 'kl_k3_above'),
       'evaluate.pairs_shown',
-      *_of(('evaluate',), 'prompts', 'limit'),
+      *_of(('evaluate',), 'prompts', 'limit', 'toxicity.prompts'),
       *_of(('evaluate.best_of',), 'samples', 'prompts'),
       'mesh.replicated_above_mb',
       'lora.rank',

@@ -67,8 +67,9 @@ def score(
 
   No row with tokens may end before slot `first`.
   """
-  bound = dict(model=model, dropout=dropout, first=first)
-  values = scalars(params, tokens, mask, **bound)
+  values = scalars(
+    params, tokens, mask, model=model, dropout=dropout, first=first
+  )
   last = jnp.maximum(masked.last_index(mask) - first, 0)
   return jnp.take_along_axis(values, last[:, None], axis=1)[:, 0]
 

@@ -122,6 +122,11 @@ SETTINGS = {
     'ppo.ptx_coef=0.0',
     'ppo.ptx_coef and ppo.ptx_rows must both be 0 or both be set',
   ),
+  'windows of one slice': start(
+    'ppo.windows.response=4',
+    'ppo.windows cuts slices of ppo.microbatch_rows episodes, and there is one '
+    'slice only: set ppo.microbatch_rows below ppo.minibatch_size 64',
+  ),
   'choice by a reward model to come': start(
     'sft.select=reward',
     "sft.select='reward' needs a reward model from before: give "

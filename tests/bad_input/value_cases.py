@@ -60,6 +60,8 @@ NUMBERS = {
     ('ppo.batch_size', 0, ONE),
     ('ppo.minibatch_size', 0, ONE),
     ('ppo.rollout_rows', -1, ANY),
+    ('ppo.halvings', -1, ANY),
+    ('ppo.windows.response', 0, ONE),
     ('ppo.ptx_microbatch_rows', -1, ANY),
     ('ppo.temperature', -1.0, POSITIVE),
     ('ppo.gamma', 1.1, UNIT),
