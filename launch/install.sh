@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with this package in it: launch/install.sh [test|tpu|gpu|data|eval],
+# Makes .venv with this package in it: launch/install.sh [test|tpu|gpu|data|eval|labeling],
 # or several with commas between.
 # Does nothing when it was done before for the same setup.cfg and extra.
 set -euo pipefail

@@ -50,7 +50,7 @@ def duration(seconds: float | None) -> str:
   """Returns seconds as 45 s, 3.2 min or 1.5 h."""
   if seconds is None:
     return ''
-  if seconds < 100:
+  if seconds < 99.5:
     return f'{seconds:.0f} s'
   if seconds < 6000:
     return f'{seconds / 60:.1f} min'
