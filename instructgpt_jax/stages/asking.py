@@ -63,7 +63,9 @@ class _Asked:
   def __init__(self, session: Session, folder: pathlib.Path):
     found = records.read_records(folder / OFFERED, 'prompts')
     self._offered = [record for record, _ in found]
-    self._wanted = math.ceil(session.config.collect.enough * len(self._offered))
+    # A text that several prompts have is one to train on.
+    asked = {question(record) for record in self._offered}
+    self._wanted = math.ceil(session.config.collect.enough * len(asked))
     self._folder, self._told = folder, ''
     self._config = session.config
     # What is offered later, to the same application too, is another batch.
