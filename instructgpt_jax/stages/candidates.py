@@ -57,18 +57,42 @@ def given(config: ConfigDict) -> dict[str, pathlib.Path]:
 
 
 def contents(config: ConfigDict) -> dict[str, str]:
-  """Returns hashes of the models that are given, and of the tasks' files."""
+  """Returns hashes of the models that are given, and of all files beside.
+
+  Those of tasks, of the harness, of people, of judges; and the settings of the
+  run whose reward model it is, which say what that was trained on.
+  """
   evaluate = config.evaluate
   named = *evaluate.files, *evaluate.shot_files
   paths = [pathlib.Path(pair[-1]) for pair in named]
-  if evaluate.tasks:
-    folders = map(pathlib.Path, evaluate.folders)
-    paths += [path for f in folders for path in sorted(f.glob('*.jsonl*'))]
+  for folder in map(pathlib.Path, evaluate.folders):
+    # Tasks of the harness are YAML, beside whatever they read.
+    found = folder.rglob('*') if evaluate.harness else folder.glob('*.jsonl*')
+    paths += sorted(path for path in found if path.is_file())
+  if evaluate.people:
+    paths += sorted(pathlib.Path(evaluate.people).glob('*.jsonl'))
+  paths += _judges(config)
+  reward = sources.source_folder(config, pathlib.Path(), 'reward')
+  if reward and 'reward' not in config.stages:
+    paths.append(reward.parent / 'config.json')
+    paths.append(reward.parent / 'collect' / 'comparisons.jsonl')
   for folder in given(config).values():
     opened = sources.open_weights(folder)
     paths += sources.read_of(folder) if opened else [folder]
-  found = {str(path): sources.digest(path) for path in paths}
-  return {path: value for path, value in found.items() if value}
+  hashes = {str(path): sources.digest(path) for path in paths}
+  return {path: value for path, value in hashes.items() if value}
+
+
+def _judges(config: ConfigDict) -> list[pathlib.Path]:
+  """Returns the list of words, and the files of local classifiers."""
+  toxicity, truth = config.evaluate.toxicity, config.evaluate.truth
+  named = (toxicity.words, toxicity.scorer, truth.judge, truth.information)
+  paths = [pathlib.Path(name) for name in named if name]
+  files = [path for path in paths if path.is_file()]
+  for folder in paths:
+    if folder.is_dir():
+      files += sources.read_of(folder)
+  return files
 
 
 def problems(config: ConfigDict) -> Iterator[str]:

@@ -74,7 +74,8 @@ def others(config: ConfigDict, stage: str) -> Iterator[str]:
     yield from ('collect.prompts', 'collect.skip')  # the first are of collect
   if stage == 'evaluate':
     yield from ('name', 'ppo.ema_decay')  # what the policy is called
-    yield 'reward.validation_share'  # what the reward model never saw
+    # What the reward model never saw.
+    yield from ('reward.validation_share', 'reward.heldout_labelers')
   if stage == 'evaluate' or (stage == 'sft' and config.sft.select == 'reward'):
     yield 'ppo.probe_prompts'  # how held-out prompts are shared out
 

@@ -6,11 +6,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from instructgpt_jax.evals.model import CannotAnswerError
 from instructgpt_jax.runtime import distributed
 from instructgpt_jax.stages import (
   benchmarks,
   candidates,
-  foreign,
   judging,
   keeping,
   preferring,
@@ -48,7 +48,7 @@ def _held_out(
   for name, folder in folders.items():
     try:
       models[name] = judging.written(session, name, folder, kept)
-    except foreign.CannotAnswer as error:
+    except CannotAnswerError as error:
       left_out[name] = str(error)
   if 'base' in models and session.config.evaluate.prompted.candidates:
     found['prefix'] = prompted.chosen(session, folders['base'], kept)

@@ -11,13 +11,10 @@ import numpy as np
 
 from instructgpt_jax.data import pipeline, schema
 from instructgpt_jax.data.builders import encoding
+from instructgpt_jax.evals.model import CannotAnswerError
 from instructgpt_jax.evals.trees import rounded
 from instructgpt_jax.stages import candidates, judging, keeping, responses
 from instructgpt_jax.stages.session import Session
-
-
-class CannotAnswer(Exception):
-  """A model that cannot be asked these prompts; its text says why."""
 
 
 def answers(
@@ -33,21 +30,21 @@ def answers(
   that is longer in these the reward model reads the beginning.
 
   Raises:
-    CannotAnswer: where its chat template cannot say the prompts, or it reads
-      no more than it is to write.
+    CannotAnswerError: where its chat template cannot say the prompts, or it
+      reads no more than it is to write.
   """
   config, words = session.config, found.session.tokenizer
   records = pipeline.rows_of(rows, range(len(rows)))
   new = config.data.response_length
   room = found.model.cfg.max_length - new
   if room < 1:
-    raise CannotAnswer(
+    raise CannotAnswerError(
       f'it reads {new + room} tokens, and {new} are to be written'
     )
   try:
     encoded = _encoded(session, words, records)
   except schema.DataError as error:
-    raise CannotAnswer(str(error)) from error
+    raise CannotAnswerError(str(error)) from error
   prompts = [ids[-room:] for ids in encoded]
   written = responses.written(
     found.session,

@@ -165,11 +165,10 @@ def _answers(
     stop_ids=session.everywhere(lambda: jnp.array(ends.ids())),
     kept=kept,
   )
+  cuts = [cut(words, one, end(session))[: data.response_length] for one in ids]
   return [
-    responses.built(
-      session, record, cut(words, one, end(session)), pad_id=words.pad_id
-    )
-    for record, one in zip(records, ids, strict=True)
+    responses.built(session, record, one, pad_id=words.pad_id)
+    for record, one in zip(records, cuts, strict=True)
   ]
 
 
@@ -189,7 +188,7 @@ def cut(words: Tokenizer, ids: Sequence[int], stop: str) -> list[int]:
     kept.pop()
   rest = text[len(words.decode(kept)) :]
   more = words.encode_batch([rest], behind=True)[0] if rest else []
-  return [*kept, *more, words.eos_id][: len(ids)]
+  return [*kept, *more, words.eos_id]
 
 
 def prefixes(session: Session) -> Iterator[str]:

@@ -80,6 +80,7 @@ def test_the_page_leads_to_that_on_curated_data(tmp_path):
 def test_the_page_has_every_section(folder):
   html = report.write_report(folder, REPORT).read_text()
   kl, scores, preferred, sft, ppo = images(html)
+  assert 'preferred to sft' in preferred
   assert 'reward score (what PPO sees)' in kl
   assert 'gold score (what it should be)' in kl
   assert 'ppo_ptx' in scores

@@ -1,10 +1,17 @@
 """The part of the report on the reward model, after a whole run."""
 
+import collections
 import json
+import types
 
+import numpy as np
 import pytest
 
 from instructgpt_jax.data import records
+from instructgpt_jax.runtime.run import Run
+from instructgpt_jax.stages import reward_tables
+from instructgpt_jax.stages.session import Session
+from tests.stages import micro
 
 
 @pytest.fixture(scope='module')
@@ -13,27 +20,69 @@ def told(finished):
 
 
 def test_labels_are_those_held_out_of_training(told, finished):
-  whole = list(
-    records.read_records(
-      finished / 'collect' / 'comparisons.jsonl', 'comparisons'
-    )
+  done = json.loads((finished / 'reward/DONE').read_text())['results']['values']
+  labels = told['labels']
+  assert labels['accuracy']['n'] == done['validation/pairs'] > 0
+  assert labels['accuracy']['mean'] == pytest.approx(
+    done['validation/accuracy'], abs=1e-6
   )
-  held_out = [
+  pairs = labels['accuracy']['n']
+  assert sum(s['n'] for s in labels['by_completions'].values()) == pairs
+  known = {
+    name.rsplit('/', 1)[1]: value
+    for name, value in done.items()
+    if name.startswith('validation/accuracy_by_labeler/')
+  }
+  found = {name: s['mean'] for name, s in labels['by_labeler'].items()}
+  assert found == pytest.approx(known, abs=1e-6) and len(known) > 1
+
+
+class Scored:
+  """Scores every response alike."""
+
+  longest = 0
+  score_rows = None
+
+  def __call__(self, records):
+    return [np.zeros(len(record['responses'])) for record in records]
+
+  def sequences(self, records):
+    return []
+
+
+def test_labelers_held_out_are_not_said_to_be_seen(
+  finished, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(reward_tables.invariance, 'table', lambda *_, **__: {})
+  compared = finished / 'collect/comparisons.jsonl'
+  every = list(records.read_records(compared, 'comparisons'))
+  counts = collections.Counter(record['labeler'] for record, _ in every)
+  [(theirs, _)] = counts.most_common(1)
+  trained = {
+    record['prompt']
+    for record, _ in records.split_records(every, 'train', validation=0.3)
+    if record['labeler'] != theirs
+  }
+  # What they alone ranked, whichever split its prompt is of.
+  alone = [
     record
-    for record, _ in records.split_records(whole, 'validation', validation=0.3)
+    for record, _ in every
+    if record['labeler'] == theirs and record['prompt'] not in trained
   ]
   pairs = sum(
-    a < b
-    for record in held_out
-    for a in record['ranks']
-    for b in record['ranks']
+    a < b for record in alone for a in record['ranks'] for b in record['ranks']
   )
-  labels = told['labels']
-  assert labels['accuracy']['n'] == pairs > 0
-  assert sum(s['n'] for s in labels['by_completions'].values()) == pairs
-  names = {r['labeler'] for r in held_out}
-  assert set(labels['by_labeler']) <= names
-  assert set(labels['by_labelers']) <= {'seen', 'held_out'}
+  config = micro.get_config()
+  config.stages = ('reward', 'evaluate')
+  config.data.files.comparisons = (str(compared),)
+  config.reward.heldout_labelers = (theirs,)
+  session = Session(
+    config, Run(tmp_path), None, types.SimpleNamespace(pad_id=0)
+  )
+  found = reward_tables._labels(session, Scored())['labels']
+  assert set(found['by_labelers']) == {'seen', 'held_out'}
+  assert found['by_labeler'][theirs]['n'] == pairs > 0
+  assert found['by_labelers']['held_out']['n'] >= pairs
 
 
 def test_the_model_is_indifferent_to_padding(told):

@@ -121,7 +121,8 @@ def ratings(paths: Path | Sequence[Path]) -> Iterator[Record]:
 
 def _rating(record: Any, where: str) -> Record:
   schema.check_object(record, where)
-  schema.validate({'id': where, **record}, 'prompts', where)
+  asked = {k: v for k, v in record.items() if k != 'response'}
+  schema.validate({'id': where} | asked, 'prompts', where)
   if not isinstance(record.get('model'), str):
     raise schema.wrong_type(where, 'model', 'a string', record.get('model'))
   quality = record.get('quality')

@@ -126,7 +126,8 @@ def test_ratings_of_conversations_are_counted_by_what_was_asked(tmp_path):
   def of(text, quality):
     row = rating('', 'sft', quality)
     del row['prompt']
-    return row | {'messages': [{'role': 'user', 'content': text}]}
+    said = [{'role': 'user', 'content': text}]
+    return row | {'messages': said, 'response': 'yes'}
 
   rows = [of('a', 1), of('a', 3), of('b', 5)]
   path = written(tmp_path / 'ratings.jsonl', rows)
