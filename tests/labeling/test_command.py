@@ -11,9 +11,11 @@ import sys
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from configs import common
-from instructgpt_jax.labeling import command, settings
+from instructgpt_jax.labeling import client, command, settings
+from instructgpt_jax.labeling.storage.models import Audit
 from tests.config_files import ROOT, load
 from tests.labeling import postgres
 
@@ -226,6 +228,8 @@ def test_every_key_of_the_config_is_a_setting_that_is_read():
     ({'guidelines': 'nowhere.txt'}, 'no file nowhere.txt'),
     ({'use': 'fun'}, "use is 'fun'"),
     ({'url': 'postgresql://a:b@c/d'}, 'holds a password: give it in PGPASSW'),
+    ({'url': 'postgresql://a@c/d?password=b'}, 'holds a password'),
+    ({'url': 'postgresql://a@c/d?sslpassword=b'}, 'holds a password'),
     ({'url': 'what'}, 'url cannot be read'),
   ],
 )
@@ -248,3 +252,62 @@ def test_the_secret_is_that_of_the_environment(tmp_path, monkeypatch):
   (folder / 'secret').write_text('')
   with pytest.raises(ValueError, match='Remove the file'):
     settings.secret(folder)
+
+
+def test_two_first_starts_have_one_secret(tmp_path):
+  folder = tmp_path / 'labeling'
+  folder.mkdir()
+  (folder / 'secret').write_text('x' * 64)
+  settings._make_secret(folder / 'secret')  # the other was faster
+  assert settings.secret(folder) == 'x' * 64
+  assert [path.name for path in folder.iterdir()] == ['secret']
+
+
+def test_a_folder_that_others_read_is_closed_to_them(tmp_path, capsys):
+  folder = tmp_path / 'labeling'
+  folder.mkdir(mode=0o755)
+  command.run(load('label', 'invite', '--config.label.https=True'), tmp_path)
+  assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+  # Nobody reaches the port itself: the link is that of the proxy.
+  assert 'https://YOUR-SERVER/join/' in capsys.readouterr().out
+
+
+def test_a_database_that_does_not_answer_is_told(tmp_path):
+  url = '--config.label.url=postgresql://a@127.0.0.1:1/b'
+  with pytest.raises(ConnectionError, match='no database answers'):
+    command.run(load('label', 'invite', url), tmp_path)
+
+
+def test_settings_that_have_changed_are_in_the_audit_log(tmp_path):
+  made = make(tmp_path)
+
+  def start(**changes):
+    now = make(tmp_path, **changes)
+    command._note_settings(database, now)
+    settings.keep(now)
+
+  with command.opened(made) as database:
+    start()
+    start()
+    start(lease_minutes=5.0)
+    with database.reading() as session:
+      first, second = session.scalars(sa.select(Audit).order_by(Audit.id))
+  assert first.detail['port'] == made.port
+  assert (second.action, second.detail) == ('settings', {'lease_minutes': 5.0})
+
+
+@pytest.mark.parametrize(
+  'url, warned',
+  [('http://label.example.org', True), ('http://127.0.0.1:1', False)],
+)
+def test_a_password_that_others_may_read_is_warned_of(
+  url, warned, caplog, monkeypatch
+):
+  def answer(*_, **__):
+    return httpx.Response(200, json={'token': 'x'})
+
+  monkeypatch.setattr(httpx.Client, 'request', answer)
+  found = client.Client(url)
+  found.login('root', 'correct horse')
+  found.close()
+  assert ('the password is sent as it is' in caplog.text) == warned
