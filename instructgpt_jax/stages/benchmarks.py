@@ -127,7 +127,8 @@ def _of_reward(
 ) -> list[registry.Row]:
   """Returns the rows of the reward model, if there is one."""
   config = session.config
-  if sources.source_folder(config, session.run.path, 'reward') is None:
+  folder = sources.source_folder(config, session.run.path, 'reward')
+  if folder is None or not sources.holds_model(folder):
     why = 'not asked: no reward model. Give config.init.reward.'
     return [registry.Row(name, 0, None, why) for name in tasks]
   return asked(config, tasks, 0, reward_tables.scorer(session))

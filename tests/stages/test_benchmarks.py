@@ -1,6 +1,7 @@
 """Which tasks are asked of whom, with how many examples, and what is kept."""
 
 import json
+import types
 
 import pytest
 
@@ -120,3 +121,13 @@ def test_only_what_a_model_cannot_do_is_a_line_of_the_table(config):
   for defect in (ValueError('shapes'), DataError('a bad record')):
     with pytest.raises(ValueError, match=str(defect)):
       rows(defect)
+
+
+@pytest.mark.parametrize('run', ['', 'RUN'])  # RUN trained none
+def test_without_a_reward_model_its_tasks_say_so(config, tmp_path, run):
+  config.init.run = run and str(tmp_path)
+  session = types.SimpleNamespace(
+    config=config, run=types.SimpleNamespace(path=tmp_path / 'own')
+  )
+  [row] = benchmarks._of_reward(session, {'llmbar': 'no data: give it'})
+  assert row.value is None and 'Give config.init.reward' in row.missing
