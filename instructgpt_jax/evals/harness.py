@@ -13,7 +13,7 @@ import numpy as np
 from instructgpt_jax.data import libraries
 from instructgpt_jax.data.schema import DataError
 from instructgpt_jax.evals import intervals
-from instructgpt_jax.evals.meanings import of_harness
+from instructgpt_jax.evals.meanings import SHARE, of_harness
 from instructgpt_jax.evals.model import CannotAnswerError, Model
 from instructgpt_jax.evals.task import Settings, Task, Value
 
@@ -178,6 +178,9 @@ def _value(
   half = intervals.Z95 * stderr  # NaN: a figure without an error has none
   known = of_harness(name.rpartition('/')[2])
   low, high = mean - half, mean + half
+  if stderr == 0 and known.unit == SHARE and items.size:
+    # All right or all wrong is no certainty.
+    _, low, high, _ = intervals.bounded_interval(items)
   return Value(name, mean, n, low, high, items, known=known, shots=shots)
 
 
