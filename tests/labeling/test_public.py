@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import re
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -262,27 +263,33 @@ def test_an_address_of_ipv6_is_that_of_its_network(address, home):
 
 
 def test_work_goes_on_while_many_log_in(app, enter, monkeypatch):
-  ann, go, waiting = enter('ann'), threading.Event(), threading.Semaphore(0)
+  (cookie,) = enter('ann').cookies.values()
+  go, waiting = threading.Event(), threading.Semaphore(0)
 
   def verify(hashed, password):
     waiting.release()
     return go.wait(30) and False
 
   monkeypatch.setattr(security, 'verify_password', verify)
-  body = {'name': 'nobody', 'password': PASSWORD}
   with (
     TestClient(app) as server,  # one event loop for all
-    concurrent.futures.ThreadPoolExecutor(60) as pool,
+    concurrent.futures.ThreadPoolExecutor(61) as pool,
   ):
     asked = [
-      pool.submit(server.post, '/api/login', json=body | {'name': f'n{i}'})
+      pool.submit(
+        server.post, '/api/login', json={'name': f'n{i}', 'password': 'x'}
+      )
       for i in range(60)  # more than there are threads for requests
     ]
     assert waiting.acquire(timeout=30)
-    found = ann.get('/work')
-    go.set()
+    time.sleep(0.5)  # all threads that may wait there do by now
+    headers = {'cookie': f'{security.COOKIE}={cookie}'}
+    work = pool.submit(server.get, '/work', headers=headers)
+    try:
+      assert work.result(timeout=15).status_code == 200
+    finally:
+      go.set()
     assert {one.result().status_code for one in asked} == {401}
-  assert found.status_code == 200
 
 
 def test_every_answer_forbids_scripts_of_others(browser):
