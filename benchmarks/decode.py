@@ -123,15 +123,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  workload.define(
-    layers=12,
-    width=768,
-    heads=12,
-    vocab=50257,
-    batch=16,
-    prompt=64,
-    response=32,
-    iters=3,
-  )
+  workload.define(**workload.GPT2, batch=16)
   workload.define_halvings()
   app.run(main)

@@ -98,16 +98,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  workload.define(
-    layers=12,
-    width=768,
-    heads=12,
-    vocab=50257,
-    batch=2,
-    prompt=64,
-    response=32,
-    iters=3,
-  )
+  workload.define(**workload.GPT2, batch=2)
   flags.DEFINE_enum('stage', 'sft', ('sft', 'reward'), 'Whose update.')
   flags.DEFINE_integer('completions', 4, 'K of the reward model.')
   app.run(main)

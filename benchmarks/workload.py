@@ -28,6 +28,18 @@ AXES = ('data', 'fsdp', 'tensor')
 SHARE = 4  # mean length of a response is the limit divided by this
 
 
+# The smallest GPT-2, on rows of 96 tokens.
+GPT2 = dict(
+  layers=12,
+  width=768,
+  heads=12,
+  vocab=50257,
+  prompt=64,
+  response=32,
+  iters=3,
+)
+
+
 def define(**defaults: int) -> None:
   """Defines the flags every benchmark has, with these defaults."""
   for name, text in (
