@@ -35,7 +35,7 @@ def _rollout(chunk):
     rollout.rollout,
     networks=NETWORKS,
     sampling_settings=rollout.Sampling(R),
-    chunk=chunk,
+    reading=rollout.Reading(chunk=chunk),
   )
   state = _state()
   frozen = Frozen(state.policy.params, state.value.params)

@@ -78,7 +78,7 @@ def _rolled(pad):
     rollout.rollout,
     networks=networks,
     sampling_settings=rollout.Sampling(R, pad_id=pad),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   stop = jnp.array([EOS])
   frozen = Frozen(reference, scalar)

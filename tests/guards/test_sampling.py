@@ -72,7 +72,7 @@ def test_the_temperature_is_the_configs():
     rollout.rollout,
     networks=networks,
     sampling_settings=rollout.Sampling(R, temperature=temperature),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   frozen = Frozen(params, state.value.params)
   made, _ = jax.jit(roll)(state, frozen, toys.prompts(8), NEVER)
@@ -105,7 +105,7 @@ def _uniform():
     rollout.rollout,
     networks=networks,
     sampling_settings=rollout.Sampling(R),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   return jax.jit(roll), state, Frozen(params, scalar)
 

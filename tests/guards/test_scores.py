@@ -69,7 +69,7 @@ def test_the_score_of_a_rollout_is_that_of_its_text_alone():
     rollout.rollout,
     networks=NETWORKS,
     sampling_settings=rollout.Sampling(R),
-    chunk=4,
+    reading=rollout.Reading(chunk=4),
   )
   frozen = Frozen(toys.params(NETWORKS.policy), params)
   made, _ = jax.jit(roll)(state, frozen, toys.prompts(8), STOP)

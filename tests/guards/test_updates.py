@@ -84,7 +84,7 @@ def test_dropout_is_never_on_in_ppo():
       rollout.rollout,
       networks=networks,
       sampling_settings=rollout.Sampling(R),
-      chunk=4,
+      reading=rollout.Reading(chunk=4),
     )
     rolled, _ = jax.jit(roll)(state, Frozen(*params), toys.prompts(ROWS), STOP)
     learn = update(networks=networks, minibatches=1)
