@@ -107,7 +107,9 @@ def test_the_first_start_invites_an_admin_and_the_next_does_not(tmp_path):
     assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
   kept = secret.read_text()
   with Served(tmp_path) as served:
-    assert len(served.lines) == 1
+    missing, address = served.lines
+    assert missing.startswith('Of 10 screening tasks 10 are missing: ')
+    assert address.startswith('Serving http://')
     code, _, err = served.stop(signal.SIGINT)
   assert (code, err) == (130, '')
   assert secret.read_text() == kept
