@@ -32,7 +32,7 @@ def collected(folder, write, **settings):
     asked.extend(rows)
     nothing = np.zeros(0)
     return [
-      responses.Response(row, *write(row, i), nothing, nothing, nothing, 1)
+      responses.Response(row, *write(row, i), nothing, nothing, 1)
       for i, row in enumerate(rows)
     ]
 

@@ -38,7 +38,10 @@ OTHER_BRANCH = {
   ('evaluate',): {('ppo', 'samples')},  # of a method called like a setting
   # Of files: prompts are shared out where people rank them.
   ('ppo',): {('collect', 'labelers')},
-  ('collect',): {('ppo', 'probe_prompts')},  # prompts to train on
+  ('collect',): {
+    ('ppo', 'probe_prompts'),  # prompts to train on
+    ('reward', 'heldout_labelers'),  # whose rankings are not waited for
+  },
   # What it prepares of its records for others, who look whether it is theirs.
   ('curate',): {
     *(('collect', key) for key in ('prompts', 'skip', 'labelers')),
