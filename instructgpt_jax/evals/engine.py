@@ -152,11 +152,12 @@ class Engine:
       [asked[i] for i in left], self._lengths(), share=self._passes.branching
     )
     for length, of_length in rows.items():
-      ways = self._passes.ways
-      size = max(1, self._tokens // length // ways) * ways
-      for start in range(0, len(of_length), size):
+      most, ways = self._tokens // length, self._passes.ways
+      waiting = of_length
+      while waiting:
         interrupts.leave_if_asked()
-        part = of_length[start : start + size]
+        size = trees.size(len(waiting), most, ways)
+        part, waiting = waiting[:size], waiting[size:]
         found = self._passes.score(*trees.batch(part, size, length))
         yield [(left[i], score) for i, score in _summed(part, *found)]
 

@@ -173,6 +173,16 @@ def batch(rows: Sequence[Row], size: int, length: int) -> tuple[Trees, Reads]:
   )
 
 
+def size(count: int, most: int, ways: int) -> int:
+  """Returns how many rows the next batch of `count` has: `most`, or fewer.
+
+  Of few that are left a power of 2, so that it is not mostly empty and there
+  are few shapes to compile for; always a multiple of `ways`.
+  """
+  enough = 1 << (-(-count // ways) - 1).bit_length()
+  return min(max(1, most // ways), enough) * ways
+
+
 def rounded(n: int, least: int = 8) -> int:
   """Returns the next of 8, 12, 16, 24, 32, ...: at most half as many again."""
   size = least

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from instructgpt_jax.data.tokenizer import Tokenizer
-from instructgpt_jax.evals.trees import rounded
+from instructgpt_jax.evals import trees
 
 ROUND = 64  # tokens: what one program writes before texts are looked at
 
@@ -88,8 +88,8 @@ def batches(
   """
   waiting = sorted(texts, key=lambda t: (-len(t.ids), t.index))
   while waiting:
-    length = min(rounded(len(waiting[0].ids), 16), longest - size)
-    rows = max(1, tokens // (length + size) // ways) * ways
+    length = min(trees.rounded(len(waiting[0].ids), 16), longest - size)
+    rows = trees.size(len(waiting), tokens // (length + size), ways)
     yield waiting[:rows], rows, length
     waiting = waiting[rows:]
 

@@ -99,6 +99,24 @@ def test_what_fits_no_row_is_refused():
     trees.packed([Asked(tuple(range(41)), 1)], LENGTHS, share=True)
 
 
+@pytest.mark.parametrize(
+  'count, most, ways, size',
+  [
+    (100, 32, 1, 32),
+    (32, 32, 1, 32),
+    (9, 32, 1, 16),
+    (8, 32, 1, 8),
+    (1, 32, 1, 1),
+    (20, 24, 8, 24),
+    (9, 40, 8, 16),
+    (1, 40, 8, 8),
+    (5, 3, 8, 8),
+  ],
+)
+def test_of_few_rows_no_large_batch_is_made(count, most, ways, size):
+  assert trees.size(count, most, ways) == size
+
+
 def test_a_batch_is_padded_to_its_shape():
   (rows,) = trees.packed([Asked((5, 6, 7), 2)], (16,), share=True).values()
   found, reads = trees.batch(rows, 2, 16)
