@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from instructgpt_jax.runtime import page as pages
 from instructgpt_jax.runtime.cells import Table, interval_text
-from instructgpt_jax.runtime.evaluation_figures import colours
-from instructgpt_jax.runtime.figures import INK, SOFT, STYLE, svg
+from instructgpt_jax.runtime.evaluation_figures import colours, legend
+from instructgpt_jax.runtime.figures import INK, STYLE, svg
 
 Runs = Mapping[str, Mapping[str, Any]]
 # Drawn, where runs have them, before the tasks; all else stands in the table.
@@ -92,22 +92,28 @@ def figure(runs: Runs, x: str) -> str | None:
   with mpl.rc_context(STYLE):
     figure = Figure(figsize=(3.9 * columns, 2.7 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    models = dict.fromkeys(
+      model
+      for name in names
+      for run in runs.values()
+      for model in run['measures'].get(name, ())
+    )
+    colour = colours(list(models))
     for ax, name in zip(axes, names, strict=False):
-      _draw(ax, runs, name, x)
+      _draw(ax, runs, name, x, {m: colour[m] for m in models})
     for ax in axes[len(names) :]:
       ax.set_axis_off()
+    legend(figure, list(models), colour)
     return svg(figure)
 
 
-def _draw(ax: Axes, runs: Runs, measure: str, x: str) -> None:
+def _draw(
+  ax: Axes, runs: Runs, measure: str, x: str, colour: Mapping[str, str]
+) -> None:
   """Draws each model over the runs: on their numbers, or one by one."""
-  models = dict.fromkeys(
-    m for run in runs.values() for m in run['measures'].get(measure, ())
-  )
-  colour = colours(list(models))
   order = sorted(runs, key=lambda n: runs[n]['x']) if x else list(runs)
   at = {n: runs[n]['x'] if x else i for i, n in enumerate(order)}
-  for model in models:
+  for model in colour:
     points = [
       (at[name], runs[name]['measures'][measure][model])
       for name in order
@@ -129,13 +135,10 @@ def _draw(ax: Axes, runs: Runs, measure: str, x: str) -> None:
       ms=4,
       lw=1.3 if x else 0,
       color=colour[model],
-      label=model.replace('_', ' '),
     )
   title = measure.replace('_', ' ').removesuffix(', 0-shot')
   ax.set_title('\n'.join(textwrap.wrap(title, 34)))
   _axis(ax, list(at.values()), order, x)
-  if len(models) > 1:
-    ax.legend(fontsize=7.5, labelcolor=SOFT)
 
 
 def _axis(

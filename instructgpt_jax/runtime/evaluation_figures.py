@@ -67,7 +67,7 @@ def dots(
     ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.set_xlabel(xlabel)
     ax.grid(axis='y', visible=False)
-    _legend(figure, names, colour)
+    legend(figure, names, colour)
     return svg(figure)
 
 
@@ -76,9 +76,10 @@ def _dot(ax: Axes, x: Mapping[str, Any], y: float, colour: str) -> None:
   ax.plot([x['mean']], [y], 'o', color=colour, ms=5)
 
 
-def _legend(
+def legend(
   figure: Figure, names: Sequence[str], colour: Mapping[str, str]
 ) -> None:
+  """Says above the figure whose colour is whose, if there are several."""
   if len(names) > 1:
     handles = [
       Line2D([], [], marker='o', ls='', color=colour[n]) for n in names
