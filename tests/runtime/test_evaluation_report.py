@@ -176,7 +176,7 @@ def test_a_setting_is_an_axis_of_numbers():
     found = {str(v): {'x': v, 'measures': {'kl': {'ppo': interval(v)}}}
              for v in reversed(values)}  # fmt: skip
     ax = Figure().subplots()
-    comparison._draw(ax, found, 'kl', 'ppo.ptx_coef')
+    comparison._draw(ax, found, 'kl', 'ppo.ptx_coef', {'ppo': 'red'})
     assert list(ax.lines[0].get_xdata()) == list(values)
     assert ax.get_xscale() == scale
     assert list(ax.get_xticks()) == list(values)
