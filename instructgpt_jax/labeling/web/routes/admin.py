@@ -17,8 +17,7 @@ from instructgpt_jax.labeling import (
   listings,
   payloads,
 )
-from instructgpt_jax.labeling.storage.models import ASKED
-from instructgpt_jax.labeling.storage.models import Labeler
+from instructgpt_jax.labeling.storage.models import ASKED, Labeler
 from instructgpt_jax.labeling.web import access, forms, pages
 
 router = APIRouter(prefix='/admin', include_in_schema=False)
