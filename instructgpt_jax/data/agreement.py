@@ -220,7 +220,7 @@ def ratio_interval(
   total = number @ kinds
   mean = float(total[0] / total[1])
   if len(kept) < FEW or low == high:
-    low, high = _wilson(mean, len(kept), bounds)
+    low, high = wilson(mean, len(kept), bounds)
   return {
     'mean': mean,
     'low': float(low),
@@ -229,10 +229,10 @@ def ratio_interval(
   }
 
 
-def _wilson(
-  mean: float, n: int, bounds: tuple[float, float]
+def wilson(
+  mean: float, n: float, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-  """Returns the 95% interval of the mean of n values between the bounds."""
+  """Returns Wilson's 95% interval of the mean of n values within bounds."""
   lowest, width = bounds[0], bounds[1] - bounds[0]
   p, square = (mean - lowest) / width, _Z * _Z / n
   centre = p + square / 2

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from instructgpt_jax.data.agreement import wilson
+
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
 ROUNDING = 1e-6  # of sums that should be 1
 
@@ -105,12 +107,9 @@ def win_rate(a: ArrayLike, b: ArrayLike) -> Interval:
 
 def share(p: float, n: float) -> Interval:
   """Returns Wilson's interval of a share p of n independent cases."""
-  centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-  half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-  half /= 1 + Z95**2 / n
+  low, high = wilson(p, n)
   # The interval holds p exactly, but for rounding at p = 0 and p = 1.
-  low, high = min(centre - half, p), max(centre + half, p)
-  return Interval(p, float(max(low, 0.0)), float(min(high, 1.0)), int(n))
+  return Interval(p, float(min(low, p)), float(max(high, p)), int(n))
 
 
 def loss_difference(
